@@ -1,0 +1,65 @@
+"""climb-hf: clinical data sources as Hugging Face datasets with one label schema, and encoders over any mixture of them.
+
+Importing this package registers the path `"climb"` with `datasets` and the models with `transformers`; both take effect
+when those libraries are imported, so the import itself is light.
+
+Example:
+    >>> import climb_hf
+    >>> "ptbxl" in climb_hf.list_sources(modality="ECG")
+    True
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from climb_hf._version import __version__
+from climb_hf.registration import install_hooks
+
+if TYPE_CHECKING:
+    from climb_hf import metrics, models, vocabulary
+    from climb_hf.loading import load_dataset
+    from climb_hf.miniatures import miniature
+    from climb_hf.mixture import load_mixture
+    from climb_hf.registry import get_source, list_sources
+    from climb_hf.training.arguments import ClimbTrainingArguments
+    from climb_hf.training.trainer import ClimbTrainer
+
+__all__ = [
+    "ClimbTrainer",
+    "ClimbTrainingArguments",
+    "__version__",
+    "get_source",
+    "list_sources",
+    "load_dataset",
+    "load_mixture",
+    "metrics",
+    "miniature",
+    "models",
+    "vocabulary",
+]
+
+_LAZY = {
+    "ClimbTrainer": "climb_hf.training.trainer",
+    "ClimbTrainingArguments": "climb_hf.training.arguments",
+    "get_source": "climb_hf.registry",
+    "list_sources": "climb_hf.registry",
+    "load_dataset": "climb_hf.loading",
+    "load_mixture": "climb_hf.mixture",
+    "miniature": "climb_hf.miniatures",
+}
+_SUBMODULES = ("metrics", "models", "vocabulary")
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    if name in _SUBMODULES:
+        return importlib.import_module(f"climb_hf.{name}")
+    raise AttributeError(f"module `climb_hf` has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+install_hooks()

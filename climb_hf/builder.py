@@ -1,0 +1,222 @@
+"""The one `datasets` builder: a config per source, shared labels, splits, checks and skipping.
+
+The index of a source is read once, in the main process; what `num_proc` and streaming share out is the list of its
+records, in shards of equal meaning for both, so every way of loading gives the same rows in the same order.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+import datasets
+
+from climb_hf import schema
+from climb_hf.build_log import BuildLog, Failure
+from climb_hf.errors import AccessError, OptionError, SchemaError
+from climb_hf.fingerprint import raw_fingerprint
+from climb_hf.indexing import Index, build_index
+from climb_hf.labels import LabelMapper
+from climb_hf.registry import get_source, near_names, source_names
+from climb_hf.source import Options, Record, Source
+
+__all__ = ["Climb", "ClimbConfig"]
+
+logger = logging.getLogger(__name__)
+
+#: Most shards a split is cut into; a shard is the unit that streaming shuffles and worker processes share.
+MAX_SHARDS = 1024
+#: Rows per record batch where the default of `datasets` would hold gigabytes in memory.
+_WRITER_BATCH_SIZES = {"frames": 8, "signal": 100, "multimodal": 32}
+_PLAIN_OPTIONS = {f.name: f.default for f in fields(Options) if f.name != "extra"}
+
+
+@dataclass(eq=False)
+class ClimbConfig(datasets.BuilderConfig):
+    """Config of one source; the options of the source become attributes, each part of the cache fingerprint."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        source = get_source(self.name)  # raises for "default" and for unknown names
+        self.version = datasets.Version(source.version)
+        self.description = source.title
+        for option in source.option_names:
+            setattr(self, option, _default(source, option))
+
+    def options(self) -> Options:
+        """Return the options of this config, checked by the source."""
+        source = get_source(self.name)
+        extra = {name: getattr(self, name) for name in source.extra_options if name not in _PLAIN_OPTIONS}
+        plain = {name: getattr(self, name) for name in _PLAIN_OPTIONS if name in source.option_names}
+        options = Options(**plain, extra=extra)
+        source.check_options(options)
+        return options
+
+
+class Climb(datasets.GeneratorBasedBuilder):
+    """Builds any registered source; `datasets.load_dataset("climb", NAME)` ends up here.
+
+    Raises:
+        UnknownSourceError: the config name is missing or unknown.
+        OptionError: an option the source does not have, or a value it does not allow.
+        AccessError: the raw data is not where it should be; the message says how to get it.
+    """
+
+    BUILDER_CONFIG_CLASS = ClimbConfig
+    BUILDER_CONFIGS: ClassVar[list[ClimbConfig]] = [
+        ClimbConfig(name=name, version=get_source(name).version) for name in source_names()
+    ]
+
+    def _create_builder_config(
+        self,
+        config_name: str | None = None,
+        custom_features: datasets.Features | None = None,
+        config_id: str | None = None,
+        **config_kwargs: Any,
+    ) -> tuple[ClimbConfig, str]:
+        source = get_source(config_name or "")
+        if config_kwargs.pop("data_files", None) is not None:
+            raise OptionError(f"{source.name}: `data_files` is not used; pass the raw folder as `data_dir`.")
+        for name in config_kwargs:
+            if name not in (*source.option_names, "data_dir", "version", "description"):
+                known = tuple(sorted(source.option_names))
+                raise OptionError(f"{source.name}: there is no option `{name}`. {near_names(name, known)}")
+        unset = [name for name, value in config_kwargs.items() if value is None or value == _default(source, name)]
+        for name in unset:
+            del config_kwargs[name]  # an option at its default shares the cache with one not given
+        if "data_dir" in config_kwargs:
+            config_kwargs["data_dir"] = str(Path(config_kwargs["data_dir"]).expanduser().absolute())
+        config, config_id = super()._create_builder_config(config_name, custom_features, config_id, **config_kwargs)
+        self._options = config.options()
+        self._root = _raw_root(source, config.data_dir)
+        self.hash = raw_fingerprint(source, self._root, self.hash)
+        return config, config_id
+
+    @property
+    def source(self) -> Source:
+        """The source this builder builds."""
+        return get_source(self.config.name)
+
+    def _info(self) -> datasets.DatasetInfo:
+        source, options = self.source, self._options
+        self._writer_batch_size = self._writer_batch_size or _WRITER_BATCH_SIZES.get(source.family)
+        return datasets.DatasetInfo(
+            description=f"{source.title}. {' '.join(source.cautions)}".strip(),
+            citation=source.citation,
+            homepage=source.homepage,
+            license=source.license,
+            features=schema.features(
+                source.family,
+                LabelMapper(source, options.labels).names,
+                channels=len(source.channels),
+                bit_depth=options.bit_depth,
+            ),
+        )
+
+    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
+        index = build_index(self.source, self._root, self._options)
+        self._index_report = index.report()
+        if not self._output_dir:  # streaming: no summary follows
+            BuildLog.judge(self.source, self._index_report.failures, self._index_report, strict=self._options.strict)
+        return [
+            datasets.SplitGenerator(
+                name=split,
+                gen_kwargs={"shards": _shards(records), "split": split, "n_indexed": index.n_records},
+            )
+            for split, records in index.splits.items()
+        ]
+
+    def _generate_examples(
+        self, shards: list[list[Record]], split: str, n_indexed: int
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        source, options = self.source, self._options
+        mapper = LabelMapper(source, options.labels)
+        log = BuildLog(source.name, Path(self._output_dir), split, n_indexed, strict=options.strict)
+        position = 0
+        for shard in shards:
+            for record in shard:
+                example = _read(source, record, self._root, options, mapper)
+                if isinstance(example, Failure):
+                    if log.add(example):
+                        return  # the summary raises: the limit is passed, or the build is strict
+                    continue
+                yield position, example
+                position += 1
+
+    def _download_and_prepare(self, dl_manager: Any, verification_mode: Any, **kwargs: Any) -> None:
+        super()._download_and_prepare(dl_manager, verification_mode, **kwargs)
+        BuildLog.summarise(self.source, Path(self._output_dir), self._index_report, strict=self._options.strict)
+
+    def as_streaming_dataset(self, split: str | None = None, base_path: str | None = None) -> Any:  # noqa: ANN401
+        """Return the source as `IterableDataset`; a failing record is logged, or raised when `strict`."""
+        self._output_dir = ""  # nothing is written while streaming
+        return super().as_streaming_dataset(split=split, base_path=base_path)
+
+
+def _default(source: Source, option: str) -> Any:  # noqa: ANN401 - an option may hold any plain value
+    return source.extra_options.get(option, _PLAIN_OPTIONS.get(option))
+
+
+def _raw_root(source: Source, data_dir: str | None) -> Path:
+    """Return the folder of the raw data: `data_dir`, else `$CLIMB_DATA/NAME`."""
+    base = os.environ.get("CLIMB_DATA")
+    folder = Path(data_dir) if data_dir else Path(base).expanduser() / source.name if base else None
+    if folder is None or not folder.is_dir():
+        looked = f"`{folder}` is not a folder" if folder else "neither `data_dir` nor the variable `CLIMB_DATA` is set"
+        steps = "\n".join(f"  {number}. {step}" for number, step in enumerate(source.how_to_get, 1))
+        raise AccessError(
+            f"{source.name}: expected the raw data of {source.title} (access: {source.access}), but {looked}. "
+            f"To get it:\n{steps}\nThen pass `data_dir=`, or set `CLIMB_DATA` to the folder that holds "
+            f"`{source.name}/`. To try without the data: `climb miniature {source.name} --to DIR` (synthetic)."
+        )
+    return source.find_root(folder.absolute())
+
+
+def _shards(records: list[Record]) -> list[list[Record]]:
+    size = -(-len(records) // MAX_SHARDS)
+    return [records[start : start + size] for start in range(0, len(records), size)] if records else []
+
+
+def _read(
+    source: Source, record: Record, root: Path, options: Options, mapper: LabelMapper
+) -> dict[str, Any] | Failure:
+    """Make the example of a record, or say why it cannot be made."""
+    from climb_hf.readers.integrity import check
+
+    try:
+        for file in record.files:
+            check(root / file, options.verify)
+        columns = source.read(record, root, options)
+        return _example(source, record, columns, mapper)
+    except (ValueError, OSError, EOFError) as error:
+        file = record.files[0] if record.files else ""
+        return Failure.of(record.id, file, error)
+
+
+def _example(source: Source, record: Record, columns: dict[str, Any], mapper: LabelMapper) -> dict[str, Any]:
+    labels, uncertain = mapper.labels(record)
+    example = {
+        "id": record.id,
+        "source": source.name,
+        "group": record.group,
+        "labels": labels,
+        "raw_labels": list(record.raw_labels),
+        "uncertain": uncertain,
+        "age": record.age,
+        "sex": record.sex,
+        "targets": record.targets,
+        "duplicate_of": record.duplicate_of,
+        "metadata": record.metadata or {},
+        **(record.inputs or {}),
+    }
+    metadata = {**example["metadata"], **columns.pop("metadata", {})}
+    example.update(columns, metadata=metadata)
+    expected = schema.input_columns(source.family, channels=len(source.channels))
+    for name, feature in expected.items():
+        if example.get(name) is None:
+            example[name] = schema.absent_value(feature)
+    if example["sex"] not in (None, "female", "male"):
+        raise SchemaError(f"`sex` must be female, male or null, got {example['sex']!r} for record `{record.id}`.")
+    return example

@@ -1,0 +1,41 @@
+"""The typer application that the modules of commands register with."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+import typer
+
+from climb_hf.report.tables import format_table
+
+__all__ = ["app", "show"]
+
+app = typer.Typer(
+    name="climb",
+    help="Clinical data sources as Hugging Face datasets, and encoders trained on any mixture of them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def show(rows: Sequence[Mapping[str, object]], *, as_json: bool, columns: Sequence[str] | None = None) -> None:
+    """Print rows as a table, or as JSON for other programs.
+
+    Args:
+        rows (`Sequence[Mapping]`): what to print.
+        as_json (`bool`): JSON instead of a table.
+        columns (`Sequence[str]`, *optional*): columns of the table.
+    """
+    typer.echo(json.dumps(list(rows), indent=1, default=str) if as_json else format_table(rows, columns))
+
+
+def _register() -> None:
+    """Import the modules whose commands belong to the application."""
+    from climb_hf.cli import data, models
+
+    data.register(app)
+    models.register(app)
+
+
+_register()

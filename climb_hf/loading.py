@@ -1,0 +1,66 @@
+"""`climb_hf.load_dataset`: the same as `datasets.load_dataset("climb", ...)`, without the hook."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
+
+__all__ = ["load_dataset"]
+
+
+def load_dataset(
+    name: str,
+    data_dir: "str | Path | None" = None,
+    *,
+    split: str | None = None,
+    streaming: bool = False,
+    num_proc: int | None = None,
+    cache_dir: "str | Path | None" = None,
+    download_mode: str | None = None,
+    **options: Any,  # noqa: ANN401 - options of the source
+) -> "Dataset | DatasetDict | IterableDataset | IterableDatasetDict":
+    """Load a source with the shared schema.
+
+    Args:
+        name (`str`): a source of `climb_hf.list_sources()`.
+        data_dir (`str` or `Path`, *optional*): the raw data; defaults to `$CLIMB_DATA/NAME`.
+        split (`str`, *optional*): one split, or a slice such as `"train[:10%]"`; all splits where it is absent.
+        streaming (`bool`, *optional*, defaults to `False`): read on the fly instead of building a table first.
+        num_proc (`int`, *optional*): worker processes of the build.
+        cache_dir (`str` or `Path`, *optional*): where the table is built.
+        download_mode (`str`, *optional*): as in `datasets`; `"force_redownload"` builds anew.
+        **options: options of the source, see `climb_hf.source.Options` and `climb info NAME`.
+
+    Returns:
+        What `datasets.load_dataset` returns.
+
+    Raises:
+        UnknownSourceError: no such source.
+        AccessError: the raw data is missing; the message says how to get it.
+        OptionError: an option or value the source does not have.
+        DamagedDataError: more than 5 % of the records cannot be read.
+
+    Example:
+        >>> import climb_hf, tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> _ = climb_hf.miniature("proteins", folder + "/proteins", n=16)
+        >>> climb_hf.load_dataset("proteins", folder + "/proteins", cache_dir=folder)["train"].features["num_nodes"]
+        Value('int64')
+    """
+    from climb_hf.builder import Climb
+    from climb_hf.registration import module_hash
+
+    builder = Climb(
+        cache_dir=str(cache_dir) if cache_dir else None,
+        dataset_name="climb",
+        config_name=name,
+        data_dir=str(data_dir) if data_dir else None,
+        hash=module_hash(),
+        **options,
+    )
+    if streaming:
+        return builder.as_streaming_dataset(split=split)
+    builder.download_and_prepare(num_proc=num_proc, download_mode=download_mode)
+    return builder.as_dataset(split=split)

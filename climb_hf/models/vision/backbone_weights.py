@@ -1,0 +1,126 @@
+"""Pretrained weights for a backbone: published ones, or a local file, checked to have really arrived."""
+
+import logging
+import pickle
+from pathlib import Path
+
+import timm
+import torch
+from torch import Tensor
+from transformers import PreTrainedConfig
+
+from climb_hf.errors import CorruptFileError, OptionError
+from climb_hf.models.vision.backbones import Backbone, architecture, timm_arguments
+from climb_hf.models.vision.configuration_vision import ClimbVisionConfig
+
+__all__ = ["native_size", "resolve_transformers_config", "with_weights"]
+
+logger = logging.getLogger(__name__)
+
+_PROBE_SEED = 7_919_104_729
+
+
+def resolve_transformers_config(name: str) -> PreTrainedConfig:
+    """Read the configuration of a Hub repository or folder; of an image-text model, that of its vision tower."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(name)
+    return getattr(config, "vision_config", config)
+
+
+def native_size(name: str) -> int | list[int]:
+    """Return the side (or [height, width]) in pixels that timm's weights of a backbone were trained at; else 224."""
+    try:
+        facts = timm.get_pretrained_cfg(name.removeprefix("timm/"), allow_unregistered=True)
+    except RuntimeError as error:
+        raise OptionError(
+            f"timm {timm.__version__} has no weights called {name!r}: {error} `timm.list_pretrained()` lists them all."
+        ) from error
+    if facts is None or facts.input_size is None:
+        return 224
+    height, width = facts.input_size[-2:]
+    return height if height == width else [height, width]
+
+
+def with_weights(config: ClimbVisionConfig, weights: bool | str | Path, name: str) -> Backbone:
+    """Build the backbone of a configuration with pretrained weights in it.
+
+    Args:
+        config (`ClimbVisionConfig`): the configuration.
+        weights (`bool`, `str` or `Path`): `True` for the published weights of `name`; a path to a local file (timm) or
+            folder (transformers) otherwise.
+        name (`str`): what the user called the backbone: `timm/<architecture>.<tag>` or a Hub repository or folder.
+
+    Returns:
+        the backbone on the CPU.
+
+    Raises:
+        CorruptFileError: the file holds no state dictionary, or one of another architecture.
+    """
+    if config.timm_name is None:
+        from transformers import AutoModel
+
+        place = name if weights is True else str(weights)
+        return AutoModel.from_pretrained(place, config=config.backbone_config)
+    return _timm_with_weights(config, None if weights is True else Path(str(weights)))
+
+
+def _timm_with_weights(config: ClimbVisionConfig, path: Path | None) -> Backbone:
+    """Let timm load and adapt the weights, then see what they did not reach.
+
+    timm loads without complaint a file that fits nowhere, as soon as its own head is left out. The same seed twice
+    tells: a randomly initialised matrix that is the same with and without the weights was not in the file.
+    """
+    arguments = timm_arguments(config)
+    overlay = None if path is None else {"state_dict": _read_state(path)}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_PROBE_SEED)
+        fresh = timm.create_model(architecture(config), pretrained=False, **arguments)
+        torch.manual_seed(_PROBE_SEED)
+        try:
+            backbone = timm.create_model(
+                str(config.timm_name), pretrained=True, pretrained_cfg_overlay=overlay, **arguments
+            )
+        except RuntimeError as error:
+            raise CorruptFileError(
+                f"the weights `{path or config.timm_name}` do not fit the backbone {config.backbone!r}: {error} "
+                "Check the architecture and its tag (`timm.list_pretrained()`)."
+            ) from error
+    before = dict(fresh.named_parameters())
+    untouched = [
+        name
+        for name, value in backbone.named_parameters()
+        if value.ndim > 1 and value.unique().numel() > 1 and torch.equal(value, before[name])
+    ]
+    if untouched and path is not None:
+        raise CorruptFileError(
+            f"`{path}` does not fit the backbone {config.backbone!r}: it has no weights for {len(untouched)} of its "
+            f"tensors ({', '.join(untouched[:4])}, …). Check the architecture, or strip a prefix from the names."
+        )
+    if untouched:
+        logger.warning("the published weights of `%s` leave these tensors at random: %s", config.backbone, untouched)
+    return backbone
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise OptionError(f"`pretrained` must be true, false or a file of weights, but `{path}` is no file.")
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CorruptFileError(
+            f"`{path}` is no plain file of tensors: {error} Convert it to safetensors where it can be trusted."
+        ) from error
+    for key in ("state_dict", "model", "module"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CorruptFileError(
+            f"`{path}` holds no state dictionary (a mapping of names to tensors, at the top or under `state_dict`, "
+            "`model` or `module`). Save one with `torch.save(model.state_dict(), path)` or as safetensors."
+        )
+    return state

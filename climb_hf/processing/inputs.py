@@ -1,0 +1,65 @@
+"""The default `read` of picture and video sources: from a file to the input columns of its family."""
+
+from pathlib import Path
+from typing import Any
+
+from climb_hf.source import Options
+
+__all__ = ["read_frames_columns", "read_image_columns"]
+
+#: Frames of a video handed out where `num_frames` is not given.
+DEFAULT_VIDEO_FRAMES = 16
+
+
+def read_image_columns(path: Path, options: Options) -> dict[str, Any]:
+    """Return the `image` column of one picture file.
+
+    Without options that change the picture its path is stored and Pillow decodes at access; nothing is copied. With
+    `image_size`, `window` or `bit_depth=16` the picture is decoded now and stored as PNG, so nothing is lost twice.
+
+    Args:
+        path (`Path`): JPEG, PNG, TIFF or DICOM file.
+        options (`Options`): `image_size`, `window` and `bit_depth` apply.
+
+    Returns:
+        `dict`: with the key `image`: a path, or `{"bytes": png, "path": None}`.
+
+    Raises:
+        CorruptFileError: the file cannot be decoded.
+    """
+    from climb_hf.readers.image import encode_image, load_image, resize_image
+
+    if options.window is None and options.bit_depth == 8:
+        if options.image_size is None:
+            return {"image": str(path)}
+        pixels = load_image(path, size=options.image_size)
+    else:
+        from climb_hf.readers.dicom import render_dicom
+
+        pixels = render_dicom(path, window=options.window, bit_depth=options.bit_depth)
+        if options.image_size is not None:
+            pixels = resize_image(pixels, options.image_size)
+    return {"image": {"bytes": encode_image(pixels, format="PNG"), "path": None}}
+
+
+def read_frames_columns(path: Path, options: Options) -> dict[str, Any]:
+    """Return the `frames` and `fps` columns of one video.
+
+    Args:
+        path (`Path`): a video file.
+        options (`Options`): `num_frames` (default 16, or `"all"`) and `image_size` apply.
+
+    Returns:
+        `dict`: `frames`, PNG bytes in time order, at most `num_frames` and as many as the clip has; `fps`, the rate of
+        the frames handed out in Hz.
+
+    Raises:
+        CorruptFileError: not one frame can be decoded.
+    """
+    from climb_hf.readers.image import encode_image, resize_image
+    from climb_hf.readers.video import read_frames
+
+    frames, fps = read_frames(path, options.num_frames or DEFAULT_VIDEO_FRAMES)
+    if options.image_size is not None:
+        frames = [resize_image(frame, options.image_size) for frame in frames]
+    return {"frames": [{"bytes": encode_image(frame, format="PNG"), "path": None} for frame in frames], "fps": fps}

@@ -1,0 +1,178 @@
+"""The hooks into other libraries: the only place that touches their internals.
+
+`datasets` 4 and later have no loading scripts, so `load_dataset("climb", NAME)` works by wrapping
+`dataset_module_factory` in the two modules that look it up at call time. `transformers` gets our models through its
+public `register` functions. Both wait until the library is imported by somebody, so `import climb_hf` stays light and
+imports neither of them.
+"""
+
+import functools
+import hashlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+from climb_hf._version import __version__
+from climb_hf.errors import DependencyError
+
+__all__ = ["install_hooks", "module_hash"]
+
+_PATH = "climb"
+_FACTORY = "dataset_module_factory"
+
+
+def module_hash() -> str:
+    """Digest what the built tables depend on beside the source: our version, schema and vocabulary."""
+    from climb_hf import builder, schema, vocabulary
+
+    digest = hashlib.sha256(f"{__version__}\0{vocabulary.digest()}".encode())
+    for module in (builder, schema):
+        digest.update(inspect.getsource(module).encode())
+    return digest.hexdigest()[:32]
+
+
+def _climb_module(load: ModuleType) -> Any:  # noqa: ANN401 - a private class of datasets
+    return load.DatasetModule(
+        module_path="climb_hf.builder",
+        hash=module_hash(),
+        builder_kwargs={"base_path": None, "dataset_name": _PATH},
+    )
+
+
+def _refuse_climb(module: ModuleType) -> None:
+    """Make the public loaders say what to do, where the private function they call is gone."""
+
+    def guard(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def guarded(path: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - mirrors the original
+            if path == _PATH:
+                raise DependencyError(
+                    f"this release of datasets has no `{module.__name__}.{_FACTORY}`, which `load_dataset('climb', "
+                    "...)` needs. Use `climb_hf.load_dataset(NAME, ...)` instead, or install datasets 5.2."
+                )
+            return original(path, *args, **kwargs)
+
+        return guarded
+
+    for name in ("load_dataset", "load_dataset_builder"):
+        if hasattr(module, name):
+            setattr(module, name, guard(getattr(module, name)))
+
+
+def hook_datasets(module: ModuleType) -> None:
+    """Wrap `dataset_module_factory` in `datasets.load` or `datasets.inspect` so that the path "climb" is ours.
+
+    Any other path goes to the original untouched. Calling it twice changes nothing. Where a release of `datasets` has
+    moved the private function, the path "climb" gets a `DependencyError` that names the way round.
+
+    Args:
+        module (`ModuleType`): `datasets.load` or `datasets.inspect`.
+    """
+    original: Callable[..., Any] | None = getattr(module, _FACTORY, None)
+    if getattr(original, "_climb", False):
+        return
+    load = sys.modules.get("datasets.load", module)
+    if original is None or not hasattr(load, "DatasetModule"):
+        _refuse_climb(module)
+        return
+
+    @functools.wraps(original)
+    def factory(path: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - mirrors the original
+        if path == _PATH:
+            return _climb_module(load)
+        return original(path, *args, **kwargs)
+
+    factory._climb = True  # type: ignore[attr-defined]
+    setattr(module, _FACTORY, factory)
+
+
+def register_configs(module: ModuleType) -> None:
+    """Register our configurations with `transformers.AutoConfig` (needs no torch)."""
+    from climb_hf.models.vision.configuration_vision import ClimbVisionConfig
+
+    module.AutoConfig.register(ClimbVisionConfig.model_type, ClimbVisionConfig, exist_ok=True)
+
+
+def register_models(module: ModuleType) -> None:
+    """Register our models with the Auto classes of `transformers`."""
+    from climb_hf.models.vision.configuration_vision import ClimbVisionConfig
+    from climb_hf.models.vision.modeling_vision import ClimbVisionForClassification, ClimbVisionModel
+
+    module.AutoModel.register(ClimbVisionConfig, ClimbVisionModel, exist_ok=True)
+    for auto in (module.AutoModelForImageClassification, module.AutoModelForVideoClassification):
+        auto.register(ClimbVisionConfig, ClimbVisionForClassification, exist_ok=True)
+
+
+def register_image_processors(module: ModuleType) -> None:
+    """Register our image processor with `transformers.AutoImageProcessor`."""
+    from climb_hf.models.vision.configuration_vision import ClimbVisionConfig
+    from climb_hf.processing.image_processor import ClimbImageProcessor
+
+    module.AutoImageProcessor.register(ClimbVisionConfig, ClimbImageProcessor, exist_ok=True)
+
+
+def hook_pillow(module: ModuleType) -> None:
+    """Let Pillow open DICOM files, which is how `datasets` decodes them."""
+    from climb_hf.readers.dicom import register_pillow_plugin
+
+    register_pillow_plugin()
+
+
+#: What to do once a module of another library has been imported.
+_AFTER_IMPORT: dict[str, Callable[[ModuleType], None]] = {
+    "datasets.load": hook_datasets,
+    "datasets.inspect": hook_datasets,
+    "PIL.Image": hook_pillow,
+    "transformers.models.auto.configuration_auto": register_configs,
+    "transformers.models.auto.modeling_auto": register_models,
+    "transformers.models.auto.image_processing_auto": register_image_processors,
+}
+
+
+class _AfterImportLoader(importlib.abc.Loader):
+    """Runs a module's own loader, then our registration for it."""
+
+    def __init__(self, loader: Any, action: Callable[[ModuleType], None]) -> None:  # noqa: ANN401
+        self._loader, self._action = loader, action
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self._loader.exec_module(module)
+        module.__loader__ = self._loader
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        self._action(module)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - get_source, get_filename and so on
+        return getattr(self._loader, name)
+
+
+class _AfterImportFinder(importlib.abc.MetaPathFinder):
+    """Finds nothing itself; wraps the loader of the modules we wait for."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        action = _AFTER_IMPORT.get(name)
+        if action is None:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _AfterImportLoader(spec.loader, action)
+        return spec
+
+
+def install_hooks() -> None:
+    """Register with the libraries that are imported already, and with the others once they are. Idempotent."""
+    for name, action in _AFTER_IMPORT.items():
+        if name in sys.modules:
+            action(sys.modules[name])
+    if not any(isinstance(finder, _AfterImportFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _AfterImportFinder())

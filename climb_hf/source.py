@@ -1,0 +1,284 @@
+"""What a source declares (`Source`), one row of its index (`Record`), and what it may leave out.
+
+A source knows the publisher's format and nothing of `datasets`: facts as class attributes, `index()` that reads tables and
+lists folders without decoding anything, and `read()` that decodes one record into the input columns of its family.
+Labels, splits, checks and the shared columns are the builder's work, so they exist once.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from climb_hf.errors import OptionError, SplitError
+from climb_hf.vocabulary import SourceVocabulary, source_vocabulary
+
+__all__ = ["Access", "Family", "LeftOut", "Options", "Record", "Skipped", "Source"]
+
+Family = Literal["image", "frames", "signal", "graph", "expression", "multimodal", "text-image"]
+Access = Literal["open", "registration", "credentialed", "application", "competition"]
+
+#: Options every source understands, beside those of its family and its own `extra_options`.
+COMMON_OPTIONS = ("labels", "split_by", "split_file", "validation", "seed", "strict", "verify")
+#: Options of each family, see `Options`.
+FAMILY_OPTIONS: dict[str, tuple[str, ...]] = {
+    "image": ("image_size",),
+    "frames": ("image_size", "num_frames"),
+    "signal": ("sampling_rate", "length"),
+    "graph": (),
+    "expression": (),
+    "multimodal": ("image_size", "sampling_rate", "length"),
+    "text-image": ("image_size",),
+}
+
+
+@dataclass(slots=True)
+class Record:
+    """One row of a source's index; everything is known without decoding the record's files.
+
+    Args:
+        id (`str`): unique in the source, the publisher's own name of the record.
+        group (`str`): patient or subject; records of one group never stand in two splits of the default.
+        split (`str`, *optional*): `"train"`, `"validation"` or `"test"`; `None` leaves it to the group-wise hash split.
+        raw_labels (`tuple[str, ...]`): label values as the publisher wrote them.
+        label_values (`tuple[str, ...]`, *optional*): the values mapped to classes where they differ from `raw_labels`.
+        uncertain (`tuple[str, ...]`): values stated as uncertain; never counted positive.
+        files (`tuple[str, ...]`): paths relative to the root; each is checked before the record is read.
+        age (`float`, *optional*): years.
+        sex (`str`, *optional*): `"female"` or `"male"`.
+        targets (`dict`, *optional*): regression and task targets by name.
+        duplicate_of (`str`, *optional*): id of the first copy of the same content.
+        metadata (`dict`, *optional*): everything else the publisher gives; JSON values only.
+        inputs (`dict`, *optional*): columns of the family already known from tables, such as `view` or `report`.
+    """
+
+    id: str
+    group: str
+    split: str | None = None
+    raw_labels: tuple[str, ...] = ()
+    label_values: tuple[str, ...] | None = None
+    uncertain: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    age: float | None = None
+    sex: str | None = None
+    targets: dict[str, Any] | None = None
+    duplicate_of: str | None = None
+    metadata: dict[str, Any] | None = None
+    inputs: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A record that `index()` could not make; counts toward the 5 % limit and stops a strict build.
+
+    Args:
+        id (`str`): the record's id as far as it is known.
+        file (`str`): path relative to the root, or the table's name.
+        reason (`str`): what was expected and what was found.
+        error (`str`): name of the error class of `climb_hf.errors` a strict build raises.
+    """
+
+    id: str
+    file: str
+    reason: str
+    error: str = "CorruptFileError"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A record that a documented rule leaves out; counted apart from failures.
+
+    Args:
+        id (`str`): the record's id.
+        rule (`str`): the rule, short and always the same words, as it is the key of the count.
+    """
+
+    id: str
+    rule: str
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of one build, already checked against what the source understands.
+
+    Args:
+        labels (`str`, *optional*, defaults to `"climb"`): label scheme; `"raw"` gives the publisher's unmerged values.
+        split_by (`str`, *optional*, defaults to `"official"`): `"official"`, `"paper"`, or one of the source's own.
+        split_file (`str`, *optional*): path of a published split list, where `split_by` needs one.
+        validation (`float`, *optional*, defaults to `0.0`): share of the train groups carved out as `validation`.
+        seed (`int`, *optional*, defaults to `42`): seed of the group-wise hash split.
+        strict (`bool`, *optional*, defaults to `False`): raise at the first damaged record instead of skipping it.
+        verify (`str`, *optional*, defaults to `"quick"`): `"quick"`, `"full"` or `"none"`.
+        image_size (`int`, *optional*): pictures are resized at build to this side in pixels.
+        num_frames (`int` or `"all"`, *optional*): equally spaced frames of a video or volume.
+        window (`str`, *optional*): named display window, or `"raw"`.
+        bit_depth (`int`, *optional*, defaults to `8`): 8 or 16 bits per grey value.
+        sampling_rate (`float`, *optional*): Hz; signals are taken or resampled at this rate.
+        length (`int`, *optional*): samples; longer signals are cut at the end, shorter ones padded with NaN.
+        extra (`Mapping`): options that belong to one source only.
+    """
+
+    labels: str = "climb"
+    split_by: str = "official"
+    split_file: str | None = None
+    validation: float = 0.0
+    seed: int = 42
+    strict: bool = False
+    verify: Literal["quick", "full", "none"] = "quick"
+    image_size: int | None = None
+    num_frames: int | Literal["all"] | None = None
+    window: Any = None
+    bit_depth: int = 8
+    sampling_rate: float | None = None
+    length: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - an option may hold any plain value
+        """Return an option of the source's own, such as `options["drop_duplicates"]`."""
+        return self.extra[name]
+
+
+class Source:
+    """Base class of every source: facts as class attributes, two functions, no knowledge of `datasets`.
+
+    A subclass sets the facts and implements `index`; image sources inherit `read`. The classes, their concepts and the
+    raw values they come from stand in the vocabulary under the source's name.
+
+    Example:
+        >>> import climb_hf
+        >>> climb_hf.get_source("brain_tumor").classes
+        ('No Tumor', 'Pituitary Tumor', 'Glioma Tumor', 'Meningioma Tumor')
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    version: ClassVar[str] = "1.0.0"
+    homepage: ClassVar[str]
+    citation: ClassVar[str]
+    license: ClassVar[str]
+    license_note: ClassVar[str] = ""
+    redistributable: ClassVar[bool]
+    access: ClassVar[Access]
+    how_to_get: ClassVar[tuple[str, ...]]
+    modality: ClassVar[str]
+    family: ClassVar[Family]
+    domains: ClassVar[tuple[str, ...]]
+    tasks: ClassVar[tuple[str, ...]]
+    published_splits: ClassVar[Mapping[str, int]]
+    #: Notes a user must know before trusting a number: leaks of the published split, known label noise.
+    cautions: ClassVar[tuple[str, ...]] = ()
+    #: Channel names in order, for the signal family.
+    channels: ClassVar[tuple[str, ...]] = ()
+    #: Values `split_by` and `labels` accept.
+    splits: ClassVar[tuple[str, ...]] = ("official",)
+    label_schemes: ClassVar[tuple[str, ...]] = ("climb", "raw")
+    #: Vocabulary scheme of a label scheme where it is not the one of the same name.
+    vocabulary_scheme: ClassVar[Mapping[str, str]] = {"raw": "climb"}
+    #: Why a split of the paper cannot be rebuilt, for the error of `split_by="paper"`.
+    unavailable_splits: ClassVar[Mapping[str, str]] = {}
+    #: Shares of the group-wise hash split, for records without a split of their own.
+    fractions: ClassVar[Mapping[str, float]] = {"train": 0.8, "test": 0.2}
+    #: Options of this source only, with their defaults.
+    extra_options: ClassVar[Mapping[str, Any]] = {}
+    #: Glob patterns of the files whose name, size and time make the cache fingerprint of the raw data.
+    fingerprint_patterns: ClassVar[tuple[str, ...]] = ()
+    #: Names one of which marks the root folder of the raw data.
+    root_markers: ClassVar[tuple[str, ...]]
+
+    @property
+    def option_names(self) -> tuple[str, ...]:
+        """Names of the options this source understands."""
+        return (*COMMON_OPTIONS, *FAMILY_OPTIONS[self.family], *self.extra_options)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the default label scheme: strings of the CLIMB paper's Table 7, in its order."""
+        return source_vocabulary(self.name).classes
+
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        """The same classes, in the same order, as names in the unified vocabulary."""
+        return source_vocabulary(self.name).concepts
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a record may have several classes, or none."""
+        return source_vocabulary(self.name).multi_label
+
+    def vocabulary(self, labels: str = "climb") -> SourceVocabulary:
+        """Return the vocabulary that a label scheme of this source uses."""
+        return source_vocabulary(self.name, self.vocabulary_scheme.get(labels, labels))
+
+    def find_root(self, data_dir: Path) -> Path:
+        """Return the documented root: `data_dir` itself or the folder below it that holds the layout."""
+        from climb_hf.readers.tables import find_root
+
+        return find_root(data_dir, self.root_markers, self.name)
+
+    def check_options(self, options: Options) -> None:
+        """Refuse values of `labels` and `split_by` that the source does not offer.
+
+        Raises:
+            SplitError: the split cannot be rebuilt; the message says why.
+            OptionError: a value is not one of those allowed.
+        """
+        if options.split_by in self.unavailable_splits:
+            raise SplitError(
+                f"{self.name}: `split_by={options.split_by!r}` cannot be rebuilt: "
+                f"{self.unavailable_splits[options.split_by]} Use one of {list(self.splits)}."
+            )
+        for option, value, allowed in (
+            ("split_by", options.split_by, self.splits),
+            ("labels", options.labels, self.label_schemes),
+            ("verify", options.verify, ("quick", "full", "none")),
+            ("bit_depth", options.bit_depth, (8, 16)),
+        ):
+            if value not in allowed:
+                raise OptionError(f"{self.name}: `{option}` must be one of {list(allowed)}, got {value!r}.")
+        if not 0 <= options.validation < 1:
+            raise OptionError(f"{self.name}: `validation` must be in [0, 1), got {options.validation!r}.")
+        for option in ("image_size", "num_frames", "sampling_rate", "length"):
+            value = getattr(options, option)
+            if value is not None and value != "all" and not value > 0:
+                raise OptionError(f"{self.name}: `{option}` must be positive, got {value!r}.")
+
+    def fingerprint_files(self, root: Path) -> Iterator[Path]:
+        """Yield the files whose name, size and modification time stand for the state of the raw data."""
+        for pattern in self.fingerprint_patterns:
+            yield from sorted(root.glob(pattern))
+
+    def index(self, root: Path, options: Options) -> Iterable[Record | Skipped | LeftOut]:
+        """List the records of the raw data below `root`, reading tables and folders but decoding nothing.
+
+        Args:
+            root (`Path`): the documented root folder.
+            options (`Options`): the checked options of the build.
+
+        Returns:
+            Records in a stable order, with what was left out or could not be made between them.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define `index(root, options)`")
+
+    def read(self, record: Record, root: Path, options: Options) -> dict[str, Any]:
+        """Decode one record into the input columns of its family; may also refine shared columns such as `age`.
+
+        The default serves the image and frames families: one picture file, or one video.
+
+        Args:
+            record (`Record`): a record of `index`.
+            root (`Path`): the documented root folder.
+            options (`Options`): the checked options of the build.
+
+        Returns:
+            `dict`: columns by name.
+
+        Raises:
+            CorruptFileError: a file is truncated or contradicts its header.
+        """
+        from climb_hf.processing.inputs import read_frames_columns, read_image_columns
+
+        if self.family == "image":
+            return read_image_columns(root / record.files[0], options)
+        if self.family == "frames":
+            return read_frames_columns(root / record.files[0], options)
+        raise NotImplementedError(f"{type(self).__name__} must define `read(record, root, options)`")

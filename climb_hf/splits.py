@@ -1,0 +1,98 @@
+"""Group-wise splits that depend on the group's name alone: no patient in two splits, and no patient ever moves.
+
+A group's place is a hash of (seed, group), so a partial download, another order of the files or records added later
+leave every group where it was.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+from climb_hf.errors import SplitError
+
+__all__ = ["SPLITS", "check_disjoint", "group_fraction", "group_split"]
+
+#: Split names, in the order in which they are handed out.
+SPLITS = ("train", "validation", "test")
+
+
+def group_fraction(group: str, seed: int = 42, salt: str = "split") -> float:
+    """Map a group to a number in [0, 1) that is uniform over groups and independent between salts.
+
+    Args:
+        group (`str`): patient, lesion or other leakage key.
+        seed (`int`, *optional*, defaults to `42`): another seed gives another, independent split.
+        salt (`str`, *optional*, defaults to `"split"`): keeps draws for different purposes apart.
+
+    Returns:
+        `float`: a number in [0, 1).
+
+    Example:
+        >>> group_fraction("patient-7") == group_fraction("patient-7")
+        True
+    """
+    digest = hashlib.sha256(f"{salt}\0{seed}\0{group}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def group_split(group: str, fractions: Mapping[str, float], seed: int = 42) -> str:
+    """Return the split of a group: the hash of (seed, group) laid against the cumulated fractions.
+
+    Args:
+        group (`str`): patient, lesion or other leakage key.
+        fractions (`Mapping[str, float]`): share of each split; they sum to 1.
+        seed (`int`, *optional*, defaults to `42`): seed of the split.
+
+    Returns:
+        `str`: a key of `fractions`.
+
+    Raises:
+        SplitError: the fractions do not sum to 1.
+
+    Example:
+        >>> group_split("patient-7", {"train": 1.0})
+        'train'
+    """
+    if abs(sum(fractions.values()) - 1.0) > 1e-9:
+        raise SplitError(f"split fractions must sum to 1, got {dict(fractions)}; correct the source's `fractions`.")
+    place, bound = group_fraction(group, seed), 0.0
+    for split, share in fractions.items():
+        bound += share
+        if place < bound:
+            return split
+    return next(reversed(fractions))
+
+
+def carve_validation(split: str, group: str, share: float, seed: int = 42) -> str:
+    """Move a share of the train groups to `validation`; other splits are left as they are.
+
+    Args:
+        split (`str`): the record's split.
+        group (`str`): its leakage key.
+        share (`float`): share of the train groups, in [0, 1).
+        seed (`int`, *optional*, defaults to `42`): seed of the draw, independent of the hash split's own.
+
+    Returns:
+        `str`: `"validation"` or `split`.
+    """
+    moved = split == "train" and group_fraction(group, seed, salt="validation") < share
+    return "validation" if moved else split
+
+
+def check_disjoint(rows: Iterable[tuple[str, str]], source: str) -> None:
+    """Raise if a group stands in two splits.
+
+    Args:
+        rows (`Iterable[tuple[str, str]]`): (group, split) of every record.
+        source (`str`): name for the message.
+
+    Raises:
+        SplitError: naming the first such group and its splits.
+    """
+    seen: dict[str, str] = {}
+    for group, split in rows:
+        other = seen.setdefault(group, split)
+        if other != split:
+            raise SplitError(
+                f"{source}: expected every group in one split, found `{group}` in both `{other}` and `{split}`. "
+                "The default split must not leak; correct the source's `group` or `split`."
+            )

@@ -1,0 +1,239 @@
+"""From dataset rows to the batch of a vision classifier: pixels, frame mask, targets, and who the rows are."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+
+from climb_hf.errors import CorruptFileError, OptionError, SchemaError
+from climb_hf.training.targets import TargetBuilder, Uncertain
+
+if TYPE_CHECKING:
+    import datasets
+
+__all__ = ["RECORD_KEYS", "ClassificationCollator", "prepare_for_training"]
+
+#: Keys of a batch that say who its rows are; the trainer takes them out before the model sees the batch.
+RECORD_KEYS = ("ids", "sources", "groups")
+
+
+class ClassificationCollator:
+    """Turns rows with an `image` or with `frames` into one batch for a vision classifier.
+
+    Rows of both kinds may stand in one batch: an image is then one frame. Batches of images alone are
+    (batch, channels, height, width); as soon as a row has frames, frames are padded with zeros to the longest row and
+    `frame_mask` says which are real. The collator pickles, so it works in the workers of a DataLoader.
+
+    Args:
+        processor: an image processor: called with `images=[…], return_tensors="pt"`, it gives `pixel_values`
+            (images, channels, height, width). One that sets `accepts_encoded_images` is handed undecoded
+            `{"bytes", "path"}` values as they are and can decode at reduced scale (`prepare_for_training`).
+        vocabulary (`Sequence[str]`): the model's concepts V (`config.vocabulary`).
+        source_classes (`Mapping[str, Sequence[str]]`): V_k by source (`config.source_classes`).
+        multi_label (`Mapping[str, bool]`): whether each source is multi-label (`config.source_multi_label`).
+        label_names (`Sequence[str]`, *optional*): names of the dataset's ClassLabel; defaults to the library's V.
+        uncertain (`str`, *optional*, defaults to `"ignore"`): what uncertain labels do, see `TargetBuilder`.
+        num_frames (`int`, *optional*): at most this many frames per row, equally spaced over those it has, first and
+            last included. Defaults to all.
+
+    Raises:
+        OptionError: `num_frames` below 1, or an unknown `uncertain`.
+        VocabularyError: classes that are not in the vocabulary.
+    """
+
+    def __init__(
+        self,
+        processor: Any,  # noqa: ANN401 - any image processor of transformers
+        vocabulary: Sequence[str],
+        source_classes: Mapping[str, Sequence[str]],
+        multi_label: Mapping[str, bool],
+        *,
+        label_names: Sequence[str] | None = None,
+        uncertain: Uncertain = "ignore",
+        num_frames: int | None = None,
+    ) -> None:
+        if num_frames is not None and num_frames < 1:
+            raise OptionError(
+                f"`num_frames` must be at least 1, found {num_frames}; leave it away to keep all frames."
+            )
+        self.processor, self.num_frames = processor, num_frames
+        self.targets = TargetBuilder(
+            vocabulary, source_classes, multi_label, label_names=label_names, uncertain=uncertain
+        )
+
+    @classmethod
+    def from_config(
+        cls,
+        processor: Any,  # noqa: ANN401 - any image processor of transformers
+        config: Any,  # noqa: ANN401 - any configuration with a vocabulary
+        dataset: "datasets.Dataset | None" = None,
+        *,
+        uncertain: Uncertain = "ignore",
+        num_frames: int | None = None,
+    ) -> "ClassificationCollator":
+        """Make the collator that fits a model and a dataset.
+
+        Args:
+            processor: the image processor.
+            config: the model's configuration: `vocabulary`, `source_classes`, `source_multi_label`.
+            dataset (`datasets.Dataset`, *optional*): gives the names behind its label integers. Defaults to the
+                library's vocabulary.
+            uncertain (`str`, *optional*, defaults to `"ignore"`): what uncertain labels do, see `TargetBuilder`.
+            num_frames (`int`, *optional*): at most this many frames per row.
+
+        Returns:
+            `ClassificationCollator`.
+        """
+        names = None if dataset is None else cast("Any", dataset.features["labels"]).feature.names
+        return cls(
+            processor,
+            config.vocabulary,
+            config.source_classes,
+            config.source_multi_label,
+            label_names=names,
+            uncertain=uncertain,
+            num_frames=num_frames,
+        )
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Collate rows.
+
+        Args:
+            rows (`Sequence[Mapping]`): each with `id`, `source`, `labels`, and `image` or `frames`.
+
+        Returns:
+            `dict`: `pixel_values` float32, (batch, channels, height, width), or with `frame_mask` (batch, frames) bool
+            (batch, frames, channels, height, width); `labels`, `target_mask`, `exclusive` as `TargetBuilder`;
+            `ids`, `sources`, `groups`: lists of strings (`None` where a row has no group).
+
+        Raises:
+            SchemaError: a row without a picture.
+            CorruptFileError: a picture that cannot be decoded.
+            VocabularyError: a source or a label that is not known.
+        """
+        pictures = [self._pictures(row) for row in rows]
+        batch: dict[str, Any] = self._pixels(rows, pictures)
+        batch.update(self.targets(rows))
+        batch["ids"] = [str(row["id"]) for row in rows]
+        batch["sources"] = [str(row["source"]) for row in rows]
+        batch["groups"] = [row.get("group") for row in rows]
+        return batch
+
+    def prepare_dataset(self, dataset: Any) -> Any:  # noqa: ANN401 - any dataset
+        """Check a dataset's label names and have its pictures handed out undecoded.
+
+        Args:
+            dataset: any dataset; only `datasets.Dataset` and `IterableDataset` are changed.
+
+        Returns:
+            The dataset to read from.
+
+        Raises:
+            VocabularyError: the dataset's labels are positions in another vocabulary.
+        """
+        self.targets.check_dataset(dataset)
+        return prepare_for_training(dataset) if hasattr(dataset, "cast_column") else dataset
+
+    def _pictures(self, row: Mapping[str, Any]) -> list[Any]:
+        frames = row.get("frames")
+        if frames is None or len(frames) == 0:
+            if row.get("image") is None:
+                raise SchemaError(
+                    f"record `{row.get('id')}` of `{row.get('source')}` has neither `image` nor `frames`; filter such "
+                    "rows out before training."
+                )
+            return [row["image"]]
+        if self.num_frames is None or len(frames) <= self.num_frames:
+            return list(frames)
+        chosen = np.linspace(0, len(frames) - 1, self.num_frames).round().astype(int)
+        return [frames[position] for position in chosen]
+
+    def _pixels(self, rows: Sequence[Mapping[str, Any]], pictures: list[list[Any]]) -> dict[str, torch.Tensor]:
+        flat = [self._opened(picture, row) for row, group in zip(rows, pictures, strict=True) for picture in group]
+        pixels = self.processor(images=flat, return_tensors="pt")["pixel_values"]
+        # An image row stays without an axis for frames only where no row of the batch has frames.
+        if all(row.get("frames") is None or len(row["frames"]) == 0 for row in rows):
+            return {"pixel_values": pixels}
+        counts = [len(group) for group in pictures]
+        padded = pixels.new_zeros(len(rows), max(counts), *pixels.shape[1:])
+        mask = torch.zeros(len(rows), max(counts), dtype=torch.bool)
+        for position, (count, part) in enumerate(zip(counts, pixels.split(counts), strict=True)):
+            padded[position, :count] = part
+            mask[position, :count] = True
+        return {"pixel_values": padded, "frame_mask": mask}
+
+    def _opened(self, picture: Any, row: Mapping[str, Any]) -> Any:  # noqa: ANN401 - encoded or decoded picture
+        if not isinstance(picture, Mapping) or getattr(self.processor, "accepts_encoded_images", False):
+            return picture
+        from PIL import Image
+
+        content = picture.get("bytes")
+        try:
+            with Image.open(picture["path"] if content is None else io.BytesIO(content)) as image:
+                return image.convert("RGB")
+        except (OSError, SyntaxError) as error:
+            raise CorruptFileError(
+                f"the picture of record `{row.get('id')}` of `{row.get('source')}` "
+                f"(`{picture.get('path') or 'stored bytes'}`) cannot be decoded: {error}. Rebuild the dataset with "
+                '`verify="full"` to have such records skipped and named.'
+            ) from error
+
+
+def prepare_for_training(dataset: Any) -> Any:  # noqa: ANN401 - map-style or streamed dataset
+    """Return the dataset with its pictures undecoded, so that the collator decodes them, at reduced scale.
+
+    Nothing is copied and nothing is written: the columns keep their storage and only say `decode=False`.
+
+    Args:
+        dataset (`datasets.Dataset` or `datasets.IterableDataset`): any dataset.
+
+    Returns:
+        The same kind of dataset, giving `{"bytes", "path"}` for every picture; other columns are as they were.
+
+    Example:
+        >>> import datasets, PIL.Image
+        >>> features = datasets.Features({"image": datasets.Image()})
+        >>> rows = datasets.Dataset.from_dict({"image": [PIL.Image.new("L", (2, 2))]}, features=features)
+        >>> sorted(prepare_for_training(rows)[0]["image"])
+        ['bytes', 'path']
+    """
+    from datasets import Dataset, Image, List
+
+    undecoded: dict[str, Any] = {}
+    for name, feature in (dataset.features or {}).items():
+        if isinstance(feature, Image) and feature.decode:
+            undecoded[name] = Image(mode=feature.mode, decode=False)
+        elif isinstance(feature, List) and isinstance(feature.feature, Image) and feature.feature.decode:
+            undecoded[name] = List(Image(mode=feature.feature.mode, decode=False), length=feature.length)
+    if not undecoded:
+        return dataset
+    if isinstance(dataset, Dataset):
+        return _with_features(dataset, undecoded)
+    for name, feature in undecoded.items():
+        dataset = dataset.cast_column(name, feature)
+    return dataset
+
+
+def _with_features(dataset: "datasets.Dataset", changed: dict[str, Any]) -> "datasets.Dataset":
+    # `Dataset.cast_column` would rewrite every List(Image) column into the cache; the storage is the same, so a new
+    # Dataset over the same table and the same index mapping does.
+    from datasets import Dataset
+    from datasets.fingerprint import Hasher
+
+    form = dataset.format
+    if form["type"] == "custom":  # the user's own transform decides what comes out
+        return dataset
+    info = dataset.info.copy()
+    info.features = cast("Any", type(dataset.features)({**dataset.features, **changed}))
+    result = Dataset(
+        dataset.data,
+        info=info,
+        split=dataset.split,
+        indices_table=dataset._indices,
+        fingerprint=Hasher.hash([dataset._fingerprint, sorted(changed)]),
+    )
+    if form["type"] is None and form["columns"] == dataset.column_names:
+        return result
+    return result.with_format(form["type"], form["columns"], form["output_all_columns"], **form["format_kwargs"])

@@ -1,0 +1,157 @@
+"""PTB-XL: 21,799 (1.0.1: 21,837) clinical 12-lead ECGs of 10 s from 18,869 patients, by Wagner et al., 2020.
+
+Features: 12 leads, 500 Hz (5,000 samples) and 100 Hz, in mV; SCP-ECG statements, report text, demographics.
+Classes: the seven of the CLIMB paper, multi-label, from the SCP statements and the heart axis (rule of BenchMD).
+Splits: `strat_fold` 1-8 / 9 / 10, no patient shared; `paper` = BenchMD's list, which shares patients.
+Layouts: native 1.0.1-1.0.3, and the copies of the PhysioNet/CinC Challenges 2020 and 2021 (`HRnnnnn.mat`, where nnnnn is
+the ecg_id). Licence: CC-BY-4.0. Cite: doi 10.1038/s41597-020-0495-6.
+"""
+
+import ast
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from climb_hf.errors import SchemaError
+from climb_hf.processing.signal import fit_signal
+from climb_hf.readers.benchmd import draw_single, read_split_list
+from climb_hf.readers.ecg import ECG_LEADS, read_challenge_comments
+from climb_hf.readers.tables import find_root, read_csv_rows, to_float
+from climb_hf.readers.wfdb import read_record
+from climb_hf.source import LeftOut, Options, Record, Skipped, Source
+
+logger = logging.getLogger(__name__)
+
+TABLE, STATEMENTS, PAPER_LIST = "ptbxl_database.csv", "scp_statements.csv", "ptbxl_splits.csv"
+FOLDS = {9: "validation", 10: "test"}
+PAPER_LIST_SHA256 = "e48f07e91d6b2616707483bfff3863d4c3bd02866274ccf935d8363269713ba9"
+#: BenchMD's class order, which its random single label depends on.
+BENCHMD_ORDER = ("normal", "cd", "mi", "sttc", "other", "afib", "hyp")
+#: Ages above 89 are stored as 300 in versions 1.0.2 and later.
+AGE_CODE = 300
+
+
+class PtbXl(Source):
+    """PTB-XL with the seven classes of the CLIMB paper."""
+
+    name = "ptbxl"
+    title = "PTB-XL: a large publicly available electrocardiography dataset"
+    homepage = "https://physionet.org/content/ptb-xl/1.0.3/"
+    citation = (
+        "@article{wagner2020ptbxl, title={PTB-XL, a large publicly available electrocardiography dataset}, "
+        "author={Wagner, Patrick and others}, journal={Scientific Data}, volume={7}, number={154}, year={2020}}"
+    )
+    license = "CC-BY-4.0"
+    redistributable = True
+    access = "open"
+    how_to_get = (
+        "`wget -r -N -c -np https://physionet.org/files/ptb-xl/1.0.3/` (about 3 GB, no account needed).",
+        "Pass the folder that holds `ptbxl_database.csv`, or a Challenge folder with the files `HR00001.hea` and on.",
+    )
+    modality = "ECG"
+    family = "signal"
+    channels = ECG_LEADS
+    domains = ("Cardiology",)
+    tasks = ("Diagnostics", "Attribute Recognition")
+    published_splits = {"train": 17476, "test": 4361}
+    cautions = (
+        "Class `STTC` means ST/T changes; the paper's printed name for it is an error kept for fidelity.",
+        "The paper's split (`split_by='paper'`) is per record and shares patients between train and test.",
+        "Challenge copies carry neither patient nor fold: their split is by record and may share patients.",
+    )
+    splits = ("official", "paper")
+    label_schemes = ("climb", "raw", "benchmd")
+    fractions = {"train": 0.8, "validation": 0.1, "test": 0.1}
+    fingerprint_patterns = (TABLE, STATEMENTS, PAPER_LIST, "HR*.hea", "**/HR*.hea", "records*/*")
+    root_markers = (TABLE,)
+
+    def find_root(self, data_dir: Path) -> Path:
+        """Return the folder of the table, or the given folder where it holds a Challenge copy."""
+        is_challenge = next(data_dir.rglob("HR[0-9]*.hea"), None) and not next(data_dir.rglob(TABLE), None)
+        return data_dir if is_challenge else find_root(data_dir, self.root_markers, self.name)
+
+    def index(self, root: Path, options: Options) -> Iterator[Record | Skipped | LeftOut]:
+        """List the ECGs by `ecg_id`, from the table or from the Challenge headers."""
+        paper = None
+        if options.split_by == "paper":
+            path = Path(options.split_file) if options.split_file else root / PAPER_LIST
+            names = read_split_list(path, source=self.name, sha256=PAPER_LIST_SHA256)
+            paper = {str(int(name[2:])): split for name, split in names.items()}
+        rows = self._native(root, options) if (root / TABLE).is_file() else self._challenge(root)
+        for row in rows:
+            if paper is not None and isinstance(row, Record):
+                if row.id not in paper:
+                    yield LeftOut(row.id, "not in the paper's split list")
+                    continue
+                row.split = paper[row.id]
+            if options.labels == "benchmd" and isinstance(row, Record):
+                row.label_values = self._benchmd_values(row)
+            yield row
+
+    def _native(self, root: Path, options: Options) -> Iterator[Record | Skipped]:
+        rate = options.sampling_rate or (500 if (root / "records500").is_dir() else 100)
+        if options.sampling_rate is None and rate == 100:
+            logger.warning("%s: `records500` is absent; the 100 Hz records are used", self.name)
+        column = "filename_lr" if rate == 100 else "filename_hr"
+        required = ("ecg_id", "patient_id", "scp_codes", "heart_axis", "strat_fold", column)
+        for row in read_csv_rows(root / TABLE, required=required):
+            try:
+                yield self._record(root, row, row[column])
+            except (ValueError, SyntaxError) as error:
+                reason = f"row of `{TABLE}` cannot be read: {error}"
+                yield Skipped(row["ecg_id"], TABLE, reason, error="SchemaError")
+
+    def _record(self, root: Path, row: dict[str, str], path: str) -> Record:
+        codes = ast.literal_eval(row["scp_codes"])
+        if not isinstance(codes, dict):
+            raise SchemaError(f"`scp_codes` must be a dictionary of code and likelihood, got {row['scp_codes']!r}")
+        age, sex = to_float(row.get("age", "")), to_float(row.get("sex", ""))
+        known = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "report", "filename_lr", "filename_hr")
+        rest: dict[str, Any] = {key: value or None for key, value in row.items() if key not in known}
+        numbers = {key: to_float(row[key]) for key in ("height", "weight") if key in row}
+        return Record(
+            id=str(int(row["ecg_id"])),
+            group=str(int(float(row["patient_id"]))),
+            split=FOLDS.get(int(float(row["strat_fold"])), "train"),
+            raw_labels=tuple(codes),
+            label_values=self._label_values(root, codes, row["heart_axis"]),
+            files=(f"{path}.hea", f"{path}.dat"),
+            age=age if age is not None and age < AGE_CODE else None,
+            sex=None if sex is None else ("male", "female")[int(sex)],
+            metadata={**rest, **numbers, "scp_codes": codes, "patient_id": str(int(float(row["patient_id"])))},
+            inputs={"report": row.get("report") or None},
+        )
+
+    def _label_values(self, root: Path, codes: dict[str, float], heart_axis: str) -> tuple[str, ...]:
+        return (*codes, heart_axis) if heart_axis else tuple(codes)
+
+    def _challenge(self, root: Path) -> Iterator[Record]:
+        headers = {path.stem: path for path in sorted(root.rglob("HR[0-9]*.hea"))}
+        for stem, path in sorted(headers.items()):
+            comments = read_challenge_comments(path)
+            file = path.relative_to(root).as_posix()
+            ecg_id = str(int(stem[2:]))
+            yield Record(
+                id=ecg_id,
+                group=ecg_id,
+                raw_labels=comments.codes,
+                files=(file, file.removesuffix(".hea") + ".mat"),
+                age=comments.age if comments.age is None or comments.age < AGE_CODE else None,
+                sex=comments.sex,
+                metadata={"record": stem, **comments.other},
+            )
+
+    def _benchmd_values(self, record: Record) -> tuple[str, ...]:
+        """Return one value of one class drawn as BenchMD draws it: legacy generator seeded with ecg_id - 1."""
+        values = record.raw_labels if record.label_values is None else record.label_values
+        classes = {self.vocabulary().class_of(value) for value in values}
+        benchmd = self.vocabulary("benchmd")
+        positive = [name for name in BENCHMD_ORDER if benchmd.class_of(name) in classes]
+        return (draw_single(positive, int(record.id) - 1),) if positive else ()
+
+    def read(self, record: Record, root: Path, options: Options) -> dict[str, Any]:
+        """Read the twelve leads in standard order, in mV."""
+        ecg = read_record(root / record.files[0], channels=ECG_LEADS)
+        signal, rate = fit_signal(ecg.signal, ecg.sampling_rate, options.sampling_rate, options.length)
+        return {"signal": signal, "sampling_rate": rate}

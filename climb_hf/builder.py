@@ -33,6 +33,10 @@ _WRITER_BATCH_SIZES = {"frames": 8, "signal": 100, "multimodal": 32}
 _PLAIN_OPTIONS = {f.name: f.default for f in fields(Options) if f.name != "extra"}
 
 
+def _default(source: Source, option: str) -> Any:  # noqa: ANN401 - an option may hold any plain value
+    return source.extra_options.get(option, _PLAIN_OPTIONS.get(option))
+
+
 @dataclass(eq=False)
 class ClimbConfig(datasets.BuilderConfig):
     """Config of one source; the options of the source become attributes, each part of the cache fingerprint."""
@@ -153,10 +157,6 @@ class Climb(datasets.GeneratorBasedBuilder):
         """Return the source as `IterableDataset`; a failing record is logged, or raised when `strict`."""
         self._output_dir = ""  # nothing is written while streaming
         return super().as_streaming_dataset(split=split, base_path=base_path)
-
-
-def _default(source: Source, option: str) -> Any:  # noqa: ANN401 - an option may hold any plain value
-    return source.extra_options.get(option, _PLAIN_OPTIONS.get(option))
 
 
 def _raw_root(source: Source, data_dir: str | None) -> Path:

@@ -8,6 +8,7 @@ imports neither of them.
 
 import functools
 import hashlib
+import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -117,10 +118,8 @@ def register_image_processors(module: ModuleType) -> None:
 
 
 def hook_pillow(module: ModuleType) -> None:
-    """Let Pillow open DICOM files, which is how `datasets` decodes them."""
-    from climb_hf.readers.dicom import register_pillow_plugin
-
-    register_pillow_plugin()
+    """Let Pillow open DICOM files, which is how `datasets` decodes them; importing the reader registers it."""
+    importlib.import_module("climb_hf.readers.dicom")
 
 
 #: What to do once a module of another library has been imported.

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from climb_hf.errors import LayoutError
-from climb_hf.readers.dicom import dicom_demographics, read_dicom_header
+from climb_hf.readers.dicom import read_dicom_header
+from climb_hf.readers.dicom_tags import dicom_demographics
 from climb_hf.readers.tables import is_junk, read_csv_rows, to_float
 from climb_hf.source import LeftOut, Options, Record, Skipped, Source
 

@@ -1,14 +1,16 @@
+import os
 import struct
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import wfdb
 
 from climb_hf.errors import CorruptFileError, OptionError, SchemaError
 from climb_hf.readers.wfdb import quick_check_record, read_header, read_record
 
-wfdb = pytest.importorskip("wfdb")
+pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword")  # pandas 3 about wfdb.wrsamp
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
@@ -473,9 +475,8 @@ def test_fast_path_does_not_import_wfdb(tmp_path):
         "import sys; from climb_hf.readers.wfdb import read_record; "
         f"read_record({str(tmp_path / 'JS99999')!r}); print('wfdb' in sys.modules or 'pandas' in sys.modules)"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": "."}
-    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert run.stdout.strip() == "False"
 
 

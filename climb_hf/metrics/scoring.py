@@ -78,6 +78,10 @@ def _transposed(array: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(array.T)
 
 
+def _any_class(cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return np.asarray(cells.any(axis=0), dtype=np.bool_)
+
+
 def decide(
     y: NDArray[np.bool_],
     scores: NDArray[Any],
@@ -115,17 +119,15 @@ def decide(
     cells = None if counted is None else _transposed(counted)
     if multi_label:
         ranking, decisions = _multi_label_decisions(scores, definition, from_logits)
-        whole: NDArray[np.bool_] = np.full(len(y), len(kept) > 0)
-        if cells is not None:
-            whole &= cells.any(axis=0)
-        right = decisions == outcomes
-        hits = (right if cells is None else right | ~cells).all(axis=0) & whole
+        whole = np.full(len(y), len(kept) > 0) if cells is None else _any_class(cells)
+        wrong = decisions != outcomes
+        hits = whole & ~_any_class(wrong if cells is None else wrong & cells)
     else:
         ranking = _transposed(_single_label_probabilities(scores, from_logits, renormalise=len(kept) < n_classes))
         chosen = scores.argmax(axis=1) if len(kept) else np.zeros(len(y), dtype=np.intp)
         decisions = chosen[None, :] == np.arange(len(kept))[:, None]
-        whole = outcomes.any(axis=0) if cells is None else (outcomes & cells).any(axis=0)
-        hits = (decisions & outcomes).any(axis=0) & whole
+        whole = _any_class(outcomes if cells is None else outcomes & cells)
+        hits = whole & _any_class(decisions & outcomes)
     return Decided(
         outcomes=outcomes,
         ranking=ranking,

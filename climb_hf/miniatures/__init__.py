@@ -14,6 +14,7 @@ import inspect
 import json
 import pkgutil
 import shutil
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 
@@ -68,25 +69,11 @@ def miniature(name: str, root: str | PathLike[str], n: int = 32, seed: int = 0, 
         ('1', ('Enzyme',))
         >>> folder.cleanup()
     """
-    names = available()
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=3) or list(names)
-        raise UnknownSourceError(
-            f"expected a source that has a miniature, found `{name}`. Near names: {', '.join(near)}. "
-            "`climb_hf.miniatures.available()` lists all."
-        )
-    make = importlib.import_module(f"{__name__}.{name}").make
-    known = [p for p in inspect.signature(make).parameters if p not in ("root", "n", "seed")]
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise OptionError(
-            f"{name}: the miniature has no option `{unknown[0]}`. "
-            f"Use one of: {', '.join(f'`{k}`' for k in known) or 'none, it takes no options'}."
-        )
+    make = _maker(name, options)
     folder = Path(root)
     _empty(folder)
     try:
-        expected: list[Expected] = make(folder, n=n, seed=seed, **options)
+        expected = make(folder, n=n, seed=seed, **options)
     except BaseException:
         for child in folder.iterdir():  # the folder was empty before: all of it is ours
             shutil.rmtree(child) if child.is_dir() else child.unlink()
@@ -95,6 +82,26 @@ def miniature(name: str, root: str | PathLike[str], n: int = 32, seed: int = 0, 
     marker = {"miniature": name, "n": n, "seed": seed, "synthetic": True, "files": files}
     (folder / _MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8", newline="\n")
     return expected
+
+
+def _maker(name: str, options: dict[str, object]) -> Callable[..., list[Expected]]:
+    """The `make` of a source, if it exists and knows the options."""
+    names = available()
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=3) or list(names)
+        raise UnknownSourceError(
+            f"expected a source that has a miniature, found `{name}`. Near names: {', '.join(near)}. "
+            "`climb_hf.miniatures.available()` lists all."
+        )
+    make: Callable[..., list[Expected]] = importlib.import_module(f"{__name__}.{name}").make
+    known = [p for p in inspect.signature(make).parameters if p not in ("root", "n", "seed")]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise OptionError(
+            f"{name}: the miniature has no option `{unknown[0]}`. "
+            f"Use one of: {', '.join(f'`{k}`' for k in known) or 'none, it takes no options'}."
+        )
+    return make
 
 
 def _empty(folder: Path) -> None:

@@ -16,6 +16,7 @@ The split is the paper's: of the patient ids of the clinical table, sorted as in
 """
 
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -244,6 +245,7 @@ def _write_video(path: Path, covid: bool, frames: int, random: np.random.Generat
         container.mux(stream.encode())
 
 
+@cache
 def _sector() -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     """Where each pixel of the sector lies in the flattened polar picture, and which pixels are inside."""
     y, x = np.mgrid[0:_SIZE, 0:_SIZE].astype(float)

@@ -1,7 +1,7 @@
 """Synthetic raw copy of PROTEINS: random graphs in the text files of the TU Dortmund collection.
 
 Every graph is drawn at random; none is a protein. Graphs of class 1 (`Enzyme`) have mostly nodes of label 0 and many
-spatial edges beside the chain, graphs of class 2 (`Not enzyme`) mostly label 1 and few of them; the lengths differ too.
+spatial edges beside the chain, graphs of class 2 (`Not enzyme`) mostly label 1 and few such edges; lengths differ too.
 
 Oddities of the release that it writes:
 
@@ -23,7 +23,7 @@ __all__ = ["make"]
 
 _FOLDERS = {"publisher": "PROTEINS", "flat": "", "pyg": "PROTEINS/raw"}
 _CLASSES = {1: "Enzyme", 2: "Not enzyme"}
-_HELIX = {1: (0.7, 0.25, 0.05), 2: (0.25, 0.7, 0.05)}  # class -> shares of node labels 0, 1, 2
+_HELIX = {1: (0.8, 0.15, 0.05), 2: (0.15, 0.8, 0.05)}  # class -> shares of node labels 0, 1, 2
 _LENGTH = {1: 12, 2: 6}  # class -> mean length of an element, amino acids
 _DIRT = (-345, -96, 0)
 
@@ -72,7 +72,9 @@ def make(root: Path, n: int = 32, seed: int = 0, *, layout: str = "publisher") -
     folder = root / _FOLDERS[layout]
     for name, lines in files.items():
         write_text(folder / f"PROTEINS_{name}.txt", "".join(f"{line}\n" for line in lines))
-    write_text(folder / "README.txt", "Synthetic graphs in the text format of the TU Dortmund collection (PROTEINS).\n")
+    write_text(
+        folder / "README.txt", "Synthetic graphs in the text format of the TU Dortmund collection (PROTEINS).\n"
+    )
     return expected
 
 

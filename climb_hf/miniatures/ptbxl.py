@@ -149,9 +149,7 @@ def write(root: Path, n: int, seed: int, layout: str, with_benchmd: bool) -> lis
     rows: list[list[object]] = [[*_COLUMNS.split(",")]]
     for number, ecg in enumerate(plan):
         signal = _draw(ecg, seed)
-        person = rng(seed, "ptbxl", "patient", ecg.patient)
-        sex = int(person.integers(2))
-        age = int(person.integers(91, 95) if ecg.patient in old else person.integers(18, 88))
+        sex, age = _person(ecg.patient, ecg.patient in old, seed)
         values: dict[str, object] = {
             "age": float(age) if age < 90 or layout != "native" else None,
             "sex": ("male", "female")[sex],
@@ -223,6 +221,12 @@ def _statements(random: np.random.Generator, place: int) -> tuple[dict[str, floa
     elif sinus and "PACE" not in codes:
         codes[str(random.choice(_RHYTHMS))] = 0.0
     return codes, str(random.choice(_AXES))
+
+
+def _person(patient: int, old: bool, seed: int) -> tuple[int, int]:
+    """Sex (0 male, 1 female) and age in years of a patient."""
+    random = rng(seed, "ptbxl", "patient", patient)
+    return int(random.integers(2)), int(random.integers(91, 95) if old else random.integers(18, 88))
 
 
 def _draw(ecg: Ecg, seed: int) -> NDArray[np.int16]:

@@ -27,11 +27,12 @@ def read_image_columns(path: Path, options: Options) -> dict[str, Any]:
     Raises:
         CorruptFileError: the file cannot be decoded.
     """
+    is_plain = options.window is None and options.bit_depth == 8
+    if is_plain and options.image_size is None:
+        return {"image": str(path)}
     from climb_hf.readers.image import encode_image, load_image, resize_image
 
-    if options.window is None and options.bit_depth == 8:
-        if options.image_size is None:
-            return {"image": str(path)}
+    if is_plain:
         pixels = load_image(path, size=options.image_size)
     else:
         from climb_hf.readers.dicom import render_dicom

@@ -382,3 +382,6 @@ def _check_items(file: BinaryIO, name: str, start: int, size: int) -> None:
             )
     if count < 2:
         raise CorruptFileError(f"`{name}`: its pixel data hold no frame. Fetch it again or leave it out.")
+
+
+register_pillow_plugin()

@@ -7,13 +7,13 @@ column, a ragged row or a truncated `.gz` is named with its line instead of shif
 import csv
 import difflib
 import gzip
-import io
 import math
+import os
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TextIO, cast
 
 from climb_hf.errors import AccessError, CorruptFileError, LayoutError, SchemaError
 
@@ -124,11 +124,14 @@ def read_csv_rows(
 
 
 @contextmanager
-def _open_text(file: Path, encoding: str) -> Iterator[io.TextIOBase]:
+def _open_text(file: Path, encoding: str) -> Iterator[TextIO]:
     """Open a plain or compressed table; damage met while reading becomes an error that names the file."""
     try:
-        with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as binary:
-            with io.TextIOWrapper(binary, encoding=encoding, newline="") as stream:
+        if file.suffix == ".gz":
+            with gzip.open(file, "rt", encoding=encoding, newline="") as stream:
+                yield cast(TextIO, stream)
+        else:
+            with file.open(encoding=encoding, newline="") as stream:
                 yield stream
     except UnicodeDecodeError as error:
         raise CorruptFileError(
@@ -318,10 +321,11 @@ def _subfolders(folders: Sequence[Path], limit: int) -> list[Path]:
     found: list[Path] = []
     for folder in folders:
         try:
-            inner = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.is_dir())
+            with os.scandir(folder) as entries:  # one system call per hundreds of names: folders hold 100,000 files
+                names = sorted(entry.name for entry in entries if entry.is_dir())
         except PermissionError:
             continue
-        found.extend(path for path in inner if not is_junk(path.name))
+        found.extend(folder / name for name in names if not name.startswith(".") and not is_junk(name))
         if len(found) >= limit:
             return found[: max(limit, 0)]
     return found

@@ -28,7 +28,7 @@ _PACKED = {212: (2, 3), 310: (3, 4), 311: (3, 4)}  # format: samples and bytes o
 _COMPRESSED = frozenset({508, 516, 524})  # FLAC: the size says nothing about the number of samples
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class WfdbRecord:
     """Signals of a record.
 

@@ -3,6 +3,7 @@
 import logging
 import pickle
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -13,7 +14,7 @@ from climb_hf.errors import CorruptFileError, OptionError
 from climb_hf.models.vision.backbones import Backbone, architecture, timm_arguments
 from climb_hf.models.vision.configuration_vision import ClimbVisionConfig
 
-__all__ = ["native_size", "resolve_transformers_config", "with_weights"]
+__all__ = ["native_statistics", "resolve_transformers_config", "with_weights"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,18 +29,34 @@ def resolve_transformers_config(name: str) -> PreTrainedConfig:
     return getattr(config, "vision_config", config)
 
 
-def native_size(name: str) -> int | list[int]:
-    """Return the side (or [height, width]) in pixels that timm's weights of a backbone were trained at; else 224."""
+def native_statistics(name: str) -> dict[str, Any]:
+    """Return what the published weights of a timm backbone were trained with.
+
+    Args:
+        name (`str`): `timm/<architecture>[.<tag>]`.
+
+    Returns:
+        `dict`: `size` (side, or [height, width]) in pixels, `image_mean` and `image_std` per channel of [0, 1].
+
+    Raises:
+        OptionError: timm has no such architecture or tag.
+    """
     try:
         facts = timm.get_pretrained_cfg(name.removeprefix("timm/"), allow_unregistered=True)
     except RuntimeError as error:
         raise OptionError(
             f"timm {timm.__version__} has no weights called {name!r}: {error} `timm.list_pretrained()` lists them all."
         ) from error
-    if facts is None or facts.input_size is None:
-        return 224
+    if facts is None:
+        raise OptionError(
+            f"timm {timm.__version__} has no facts about {name!r}. `timm.list_models()` lists the architectures."
+        )
     height, width = facts.input_size[-2:]
-    return height if height == width else [height, width]
+    return {
+        "size": height if height == width else [height, width],
+        "image_mean": list(facts.mean),
+        "image_std": list(facts.std),
+    }
 
 
 def with_weights(config: ClimbVisionConfig, weights: bool | str | Path, name: str) -> Backbone:

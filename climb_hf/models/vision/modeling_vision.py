@@ -88,7 +88,8 @@ class ClimbVisionPreTrainedModel(PreTrainedModel):
             torch.Size([1, 2])
         """
         if backbone_name.startswith("timm/"):
-            config = {"image_size": backbone_weights.native_size(backbone_name), **config, "backbone": backbone_name}
+            native = backbone_weights.native_statistics(backbone_name)
+            config = {"image_size": native["size"], **config, "backbone": backbone_name}
         else:
             inner = backbone_weights.resolve_transformers_config(backbone_name)
             config = {**config, "backbone": "transformers", "backbone_config": inner}

@@ -15,7 +15,7 @@ from climb_hf.metrics import cluster_weights, masked_metrics
 from climb_hf.metrics.auc import thread_count
 
 NAMES = ("auc", "sensitivity", "specificity", "f1", "accuracy")
-ROWS, CLASSES, REPEATS = 200_000, 50, 5
+ROWS, CLASSES, REPEATS = 200_000, 50, 3
 BOOT_ROWS, BOOT_CLASSES, RESAMPLES, TIMED_RESAMPLES = 100_000, 20, 1_000, 2
 REQUIRED = 10.0
 BOOTSTRAP_LIMIT_SECONDS = 10.0
@@ -107,7 +107,8 @@ def bootstrap(multi_label):
     for drawn in weights:
         loop(y, logits, multi_label, drawn)
     reference = (time.perf_counter() - start) / TIMED_RESAMPLES * RESAMPLES
-    name = f"metrics: {RESAMPLES:,} resamples, {'multi' if multi_label else 'single'}-label {BOOT_ROWS:,} x {BOOT_CLASSES}"
+    kind = "multi" if multi_label else "single"
+    name = f"metrics: {RESAMPLES:,} resamples, {kind}-label {BOOT_ROWS:,} x {BOOT_CLASSES}"
     return [
         _row(f"{name}, 1 thread(s)", seconds, reference, REQUIRED),
         _row(f"{name} (limit {BOOTSTRAP_LIMIT_SECONDS:g} s)", seconds, BOOTSTRAP_LIMIT_SECONDS, 1.0),

@@ -146,7 +146,9 @@ def _align(part: "Dataset | IterableDataset", features: "Features") -> "Dataset 
         values = {name: absent_value(feature) for name, feature in absent.items()}
         return part.map(_with_columns, fn_kwargs={"values": values}, features=features) if values else part
     for name, feature in absent.items():
-        part = part.add_column(name, [absent_value(feature)] * len(part), feature=feature)
+        value = absent_value(feature)
+        column = [None if value is None else value.tolist()] * len(part)
+        part = part.add_column(name, column, feature=feature)
     return part.select_columns(list(features))
 
 

@@ -239,8 +239,7 @@ def rows_from_metrics(
 ) -> list[ResultRow]:
     """Turn the result of `climb_hf.metrics.masked_metrics` into rows.
 
-    Metrics that do not apply to a source (`top1` where it is multi-label, `exact_match` where it is single-label) give no
-    row.
+    Metrics that do not apply to a source give no row: `top1` where it is multi-label, `exact_match` where it is not.
 
     Args:
         metrics (`Mapping`): what `masked_metrics` returned.

@@ -51,9 +51,9 @@ def input_columns(family: str, *, channels: int = 0, bit_depth: int = 8) -> dict
             "fps": Value("float32"),
             "masks": List(Image()),
             "report": text,
-            "frame_labels": List(List(text)),
+            "frame_labels": Json(),  # one entry per frame: a name, or several
         },
-        "signal": {**signal, "report": text, "frame_labels": List(text)},
+        "signal": {**signal, "report": text, "frame_labels": Json()},
         "graph": {
             "edge_index": List(List(Value("int64"))),
             "edge_attr": List(List(Value("float32"))),

@@ -312,9 +312,7 @@ def test_damaged_files_are_named(tmp_path):
     write_dicom(damaged, RAMP, PixelData=None)
     with pytest.raises(CorruptFileError, match=r"damaged\.dcm.*ends before its pixel data"):
         render_dicom(damaged)
-    ds = make_dicom(RAMP)
-    del ds.file_meta.TransferSyntaxUID
-    pydicom.dcmwrite(damaged, ds, implicit_vr=False, little_endian=True)
+    damaged.write_bytes(data.replace(b"\x02\x00\x10\x00UI", b"\x02\x00\x13\x00SH"))
     with pytest.raises(CorruptFileError, match="Transfer Syntax UID"):
         read_dicom_header(damaged)
     ds = make_dicom(RAMP, **TWELVE)

@@ -5,11 +5,11 @@ import sys
 
 import numpy as np
 import pytest
-import wfdb
 
 from climb_hf.errors import CorruptFileError, OptionError, SchemaError
 from climb_hf.readers.wfdb import quick_check_record, read_header, read_record
 
+wfdb = pytest.importorskip("wfdb")  # also swallows what its import warns of under pandas 3
 pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword")  # pandas 3 about wfdb.wrsamp
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -337,7 +337,7 @@ def test_checksums(tmp_path):
         read_record(tmp_path / "JS99999", channels=["I"], start=0, stop=2, verify_checksum=True)
 
 
-@pytest.mark.parametrize("name", ["../r1.dat", "..", "/etc/passwd", "a\\b.dat"])
+@pytest.mark.parametrize("name", ["../r1.dat", "..", "/etc/passwd", "a\\b.dat", "a\0.dat"])
 @pytest.mark.parametrize("reader", [read_record, quick_check_record])
 def test_no_way_out_of_the_folder(tmp_path, name, reader):
     with pytest.raises(CorruptFileError, match="without folders"):
@@ -437,6 +437,9 @@ def test_several_segments_per_record(tmp_path, physical):
         quick_check_record(tmp_path / "r1")
     (tmp_path / "r1.hea").write_text("r1/2 2 500 1000\ns1 600\ns2 401\n")
     with pytest.raises(CorruptFileError, match="another total length"):
+        quick_check_record(tmp_path / "r1")
+    (tmp_path / "r1.hea").write_text("r1/1 2 500 600\nr1 600\n")
+    with pytest.raises(CorruptFileError, match="in segment `r1`, found segments"):
         quick_check_record(tmp_path / "r1")
 
 

@@ -68,7 +68,7 @@ def as_outcomes(values: ArrayLike, name: str, row_ids: NDArray[np.intp] | None =
     if bad.any():
         rows = _numbers(bad, row_ids)
         raise SchemaError(
-            f"`{name}` must hold 0 and 1 only, found {array[bad][0]!r} in row {name_rows(rows)}. "
+            f"`{name}` must hold 0 and 1 only, found {array[bad][0]} in row {name_rows(rows)}. "
             f"Leave unknown cells out with a mask."
         )
     return truth

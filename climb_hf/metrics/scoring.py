@@ -275,11 +275,11 @@ def resample(
     masks: list[NDArray[np.bool_] | None] = [None] * n_classes if source.counted is None else list(source.counted)
     threads = thread_count(num_threads, source.outcomes.size)
     plans = parallel(lambda k: RankPlan.of(source.outcomes[k], source.ranking[k], masks[k]), range(n_classes), threads)
-    width = (3 if source.counted is None else 4) * n_classes + 2
+    n_parts = 3 if source.counted is None else 4
     chunks: list[Values] = []
     for weights in cluster_weights(groups, n_rows, n_bootstrap, seed, name):
-        sums = weighted_sums(weights, width, lambda rows: _rows_of(source, rows))
-        counts = sums[:, :-2].reshape(len(weights), -1, n_classes).transpose(1, 0, 2)  # (3 or 4, b, K)
+        sums = weighted_sums(weights, n_parts * n_classes + 2, lambda rows: _rows_of(source, rows))
+        counts = sums[:, :-2].reshape(len(weights), n_parts, n_classes).transpose(1, 0, 2)
         if source.counted is None:
             total = weights.sum(axis=1, dtype=np.float64)[:, None]
             counts = np.concatenate([counts, np.broadcast_to(total, counts.shape[1:])[None]])

@@ -19,7 +19,7 @@ from os import PathLike
 from pathlib import Path
 
 from climb_hf.errors import OptionError, UnknownSourceError
-from climb_hf.miniatures._common import Expected
+from climb_hf.miniatures._common import Expected, check_count
 
 __all__ = ["Expected", "available", "miniature"]
 
@@ -70,6 +70,7 @@ def miniature(name: str, root: str | PathLike[str], n: int = 32, seed: int = 0, 
         >>> folder.cleanup()
     """
     make = _maker(name, options)
+    check_count(name, n, seed)
     folder = Path(root)
     _empty(folder)
     try:

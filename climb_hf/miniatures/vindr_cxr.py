@@ -214,10 +214,10 @@ def _file_meta(identity: str) -> "FileMetaDataset":
     pydicom = require("pydicom", extra="dicom")
     meta: FileMetaDataset = pydicom.dataset.FileMetaDataset()
     with pydicom.config.disable_value_validation():
-        meta.MediaStorageSOPInstanceUID = identity
+        meta.MediaStorageSOPInstanceUID = pydicom.uid.UID(identity)
     meta.MediaStorageSOPClassUID = pydicom.uid.DigitalXRayImageStorageForPresentation
     meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    meta.ImplementationClassUID = "2.25.1"
+    meta.ImplementationClassUID = pydicom.uid.UID("2.25.1")
     meta.ImplementationVersionName = "SYNTHETIC"
     return meta
 

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from climb_hf.errors import OptionError
 
@@ -49,13 +49,13 @@ class Augmentation:
                 raise OptionError(f"`{name}` must be in [0, 1], but is {getattr(self, name)!r}.")
 
     @classmethod
-    def of(cls, value: "Augmentation | dict[str, Any] | None") -> Self | None:
+    def of(cls, value: "Augmentation | dict[str, Any] | None") -> "Augmentation | None":
         """Read an augmentation from the dictionary that a processor's file holds.
 
         Raises:
             OptionError: an unknown key or a value out of range.
         """
-        if value is None or isinstance(value, cls):
+        if value is None or isinstance(value, Augmentation):
             return value
         if unknown := sorted(set(value) - set(cls.__dataclass_fields__)):
             raise OptionError(f"`augmentation` has unknown keys {unknown}; it knows {list(cls.__dataclass_fields__)}.")

@@ -7,7 +7,7 @@ the checkpoint, `preprocessor_config.json`.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, cast
 
 import numpy as np
 from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
@@ -40,6 +40,10 @@ class ClimbImageProcessorKwargs(TypedDict, total=False):
     augmentation: dict[str, Any] | None
 
 
+_FIELDS = ", ".join(ClimbImageProcessorKwargs.__annotations__)
+_BOOKKEEPING = {"auto_map", "feature_extractor_type", "image_processor_type", "processor_class"}
+
+
 class ClimbImageProcessor(BaseImageProcessor):
     """Prepares images, videos and volumes for `ClimbVisionModel`.
 
@@ -67,10 +71,10 @@ class ClimbImageProcessor(BaseImageProcessor):
         augmentation (`dict` or `Augmentation`, *optional*):
             random changes for training, used only by calls with `augment=True`. See `Augmentation` for its keys.
         **kwargs:
-            stored as attributes, as in the base class.
+            bookkeeping keys of the file, such as `image_processor_type`.
 
     Raises:
-        OptionError: a value of the wrong type or out of range.
+        OptionError: an unknown field, or a value of the wrong type or out of range.
 
     Example:
         >>> processor = ClimbImageProcessor(size=32)
@@ -82,7 +86,7 @@ class ClimbImageProcessor(BaseImageProcessor):
     """
 
     model_input_names = ["pixel_values", "frame_mask"]  # noqa: RUF012 - declared so in the base class
-    valid_kwargs = ClimbImageProcessorKwargs
+    valid_kwargs = ClimbImageProcessorKwargs  # type: ignore[assignment]  # only our own fields
 
     def __init__(
         self,
@@ -99,6 +103,8 @@ class ClimbImageProcessor(BaseImageProcessor):
         augmentation: "Augmentation | dict[str, Any] | None" = None,
         **kwargs: Any,  # noqa: ANN401 - as in the base class
     ) -> None:
+        if unknown := sorted(set(kwargs) - _BOOKKEEPING):
+            raise OptionError(f"unknown fields {unknown}. A processor has {_FIELDS}.")
         super().__init__(**kwargs)
         if num_channels not in (1, 3):
             raise OptionError(f"`num_channels` must be 1 or 3, but is {num_channels!r}.")
@@ -194,7 +200,7 @@ class ClimbImageProcessor(BaseImageProcessor):
             raise OptionError(f"`ClimbImageProcessor` takes the images as its only positional argument, not {args!r}.")
         return self.preprocess(images, augment=augment, generator=generator, return_tensors=return_tensors, **fields)
 
-    def preprocess(  # type: ignore[override]
+    def preprocess(
         self,
         images: Any,  # noqa: ANN401 - see __call__
         *,
@@ -206,8 +212,7 @@ class ClimbImageProcessor(BaseImageProcessor):
         """Prepare a batch; the same as calling the processor."""
         if fields:
             if unknown := sorted(set(fields) - set(ClimbImageProcessorKwargs.__annotations__)):
-                known = ", ".join(ClimbImageProcessorKwargs.__annotations__)
-                raise OptionError(f"unknown arguments {unknown}. A call may set the fields {known}.")
+                raise OptionError(f"unknown arguments {unknown}. A call may set the fields {_FIELDS}.")
             changed = type(self)(**{**self.to_dict(), **fields})
             return changed.preprocess(images, augment=augment, generator=generator, return_tensors=return_tensors)
         import torch
@@ -259,10 +264,11 @@ class ClimbImageProcessor(BaseImageProcessor):
         """Return one image as uint8 (height, width, channels)."""
         from climb_hf.readers.image import load_image
 
-        mode = "RGB" if self.num_channels == 3 else "L"
+        mode: Literal["RGB", "L"] = "RGB" if self.num_channels == 3 else "L"
+        aspect = cast(Literal["stretch", "crop", "pad"], self.resize_mode)
         height, width = size
         larger = (round(height / self.crop_pct), round(width / self.crop_pct))
-        image = load_image(_as_source(source), size=larger, mode=mode, keep_aspect=self.resize_mode)
+        image = load_image(_as_source(source), size=larger, mode=mode, keep_aspect=aspect)
         top, left = (larger[0] - height) // 2, (larger[1] - width) // 2
         return image.reshape(*larger, self.num_channels)[top : top + height, left : left + width]
 
@@ -283,7 +289,8 @@ def _as_size(size: Any) -> dict[str, int]:  # noqa: ANN401 - int, pair or dictio
         sides = [size, size] if isinstance(size, int | np.integer) else list(size)
     if len(sides) != 2 or not all(isinstance(side, int | np.integer) and side > 0 for side in sides):
         raise OptionError(f"`size` must be a side, (height, width) or a dictionary of the two, but is {size!r}.")
-    return {"height": int(sides[0]), "width": int(sides[1])}
+    height, width = (int(side) for side in sides if side is not None)
+    return {"height": height, "width": width}
 
 
 def _per_channel(name: str, value: Any, default: Sequence[float], channels: int) -> list[float]:  # noqa: ANN401
@@ -328,8 +335,8 @@ def _as_source(image: Any) -> Any:  # noqa: ANN401 - in: see __call__; out: what
         if isinstance(image, str | Path | bytes | bytearray | dict) or hasattr(image, "convert"):
             return bytes(image) if isinstance(image, bytearray) else image
         raise SchemaError(
-            f"an image must be a PIL image, a path, bytes, a {{'bytes', 'path'}} dictionary, or an 8-bit array, but is "
-            f"a {type(image).__name__}."
+            "an image must be a PIL image, a path, bytes, a {'bytes', 'path'} dictionary, or an 8-bit array, but is a "
+            f"{type(image).__name__}."
         )
     from PIL import Image
 

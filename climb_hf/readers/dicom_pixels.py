@@ -125,7 +125,12 @@ def decode_stored(dataset: "Dataset", index: int, name: str) -> np.ndarray:
             f"`{name}` is compressed as {syntax.name}, for which no decoder is installed. "
             "Install them with `pip install 'climb-hf[dicom]'`."
         )
-    array = pixels.pixel_array(dataset, index=index, correct_unused_bits=False)
+    try:
+        array = pixels.pixel_array(dataset, index=index, correct_unused_bits=False)
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # a decoder written in Rust gave up; not an `Exception`
+            raise
+        raise ValueError(f"the {syntax.name} decoder failed: {error}") from error
     unused = array.dtype.itemsize * 8 - int(dataset.get("BitsStored") or 0)
     if array.dtype.kind == "f" or array.ndim != 2 or unused <= 0 or "BitsStored" not in dataset:
         return array

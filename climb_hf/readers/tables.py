@@ -74,7 +74,7 @@ def read_csv_rows(
 
     Quoted cells may hold delimiters and line ends; a byte order mark, CRLF and gzip compression are accepted, and
     `name.csv` is found as `name.csv.gz` and the other way round. Names lose outer spaces, cells stay as written, blank
-    lines are left out. Errors arise while iterating.
+    lines are left out. All errors but a missing table arise while iterating.
 
     Args:
         path (`Path`): the table.
@@ -84,8 +84,8 @@ def read_csv_rows(
         ragged (`str`, *optional*, defaults to `"error"`): `"last"` joins the cells beyond the last column to it, for
             tables whose last column holds unquoted delimiters.
 
-    Yields:
-        `dict[str, str]`: column name -> cell, in the order of the file.
+    Returns:
+        `Iterator[dict[str, str]]`: column name -> cell, in the order of the file.
 
     Raises:
         LayoutError: the table does not exist.
@@ -105,6 +105,12 @@ def read_csv_rows(
             f"`{path.name}` not found in `{path.parent}` ({_listing(path.parent)}). "
             "Restore it from the publisher, or pass the folder that holds it as `data_dir`."
         )
+    return _rows(file, required, delimiter, encoding, ragged == "last")
+
+
+def _rows(
+    file: Path, required: Sequence[str], delimiter: str, encoding: str, join_last: bool
+) -> Iterator[dict[str, str]]:
     with _open_text(file, encoding) as stream:
         reader = csv.reader(stream, delimiter=delimiter)
         names = [name.strip() for name in next(reader, [])]
@@ -114,7 +120,7 @@ def read_csv_rows(
             if len(row) != width:
                 if not row:
                     continue
-                if ragged == "error" or len(row) < width:
+                if len(row) < width or not join_last:
                     raise SchemaError(
                         f"`{file}`, line {reader.line_num}: expected {width} cells, found {len(row)} "
                         f"({delimiter.join(row)[:80]!r}). Restore the table from the publisher."

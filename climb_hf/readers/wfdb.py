@@ -298,7 +298,9 @@ def _check_files(path: Path, header: WfdbHeader) -> None:
             raise _missing(path, file) from error
         form, offset = group[0].format, group[0].byte_offset
         width = sum(channel.samples_per_frame for channel in group)
-        if form in _COMPRESSED and size > offset:
+        if form in _COMPRESSED:
+            if size <= offset:
+                raise _wrong_size(path, file, offset + 1, size)
             continue
         if header.n_samples is None and form in _SAMPLE_BYTES:
             frames = max(size - offset, 0) // (width * _SAMPLE_BYTES[form])
@@ -313,9 +315,12 @@ def _check_files(path: Path, header: WfdbHeader) -> None:
         )
     for name, length in header.segments:
         if name != "~" and length:
-            found = quick_check_record(_signal_file(path, name)).n_samples
-            if found not in (None, length):
+            inner_path = header_path(_signal_file(path, name))
+            inner = read_header(inner_path)
+            if inner.segments or inner.n_samples not in (None, length):
+                found = "segments" if inner.segments else inner.n_samples
                 raise CorruptFileError(f"`{path}`: expected {length} samples in segment `{name}`, found {found}.")
+            _check_files(inner_path, inner)
 
 
 def _data_bytes(path: Path, form: int, samples: int) -> tuple[int, int]:
@@ -329,7 +334,7 @@ def _data_bytes(path: Path, form: int, samples: int) -> tuple[int, int]:
 
 
 def _signal_file(path: Path, name: str) -> Path:
-    if "/" in name or "\\" in name or name in (".", ".."):
+    if name in (".", "..") or not {"/", "\\", "\0"}.isdisjoint(name):
         raise CorruptFileError(f"`{path}`: expected a file name without folders, found `{name}`. Restore the header.")
     return path.with_name(name)
 

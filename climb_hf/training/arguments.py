@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from transformers import TrainingArguments
@@ -25,9 +25,9 @@ class ClimbTrainingArguments(TrainingArguments):
     """Arguments of `ClimbTrainer`.
 
     All arguments of `transformers.TrainingArguments` apply; where their defaults do not fit a mixture of sources with
-    masked labels, they differ here: `remove_unused_columns=False` (the collator selects), `label_names=["labels"]` (the
-    mask is no label), `report_to="none"`, `logging_nan_inf_filter=False` (a loss that is not finite stops training),
-    `dataloader_pin_memory` only where there is an accelerator.
+    masked labels, they differ here: `remove_unused_columns=False` (the collator selects), `label_names=["labels"]`
+    (the mask is no label), `report_to="none"`, `logging_nan_inf_filter=False` (a loss that is not finite stops
+    training), `dataloader_pin_memory` only where there is an accelerator.
 
     Args:
         mixture (`str`, *optional*, defaults to `"proportional"`):
@@ -66,8 +66,6 @@ class ClimbTrainingArguments(TrainingArguments):
         (['labels'], False)
     """
 
-    _VALID_DICT_FIELDS: ClassVar[list[str]] = [*TrainingArguments._VALID_DICT_FIELDS, "optimizer_kwargs"]
-
     mixture: Literal["proportional", "balanced", "temperature"] = field(
         default="proportional", metadata={"help": "How the sources of the training data are mixed."}
     )
@@ -101,7 +99,7 @@ class ClimbTrainingArguments(TrainingArguments):
     label_names: list[str] | None = field(
         default_factory=lambda: ["labels"], metadata={"help": "Arguments of forward that are labels."}
     )
-    report_to: None | str | list[str] = field(default="none", metadata={"help": "Trackers to report to."})
+    report_to: str | list[str] | None = field(default="none", metadata={"help": "Trackers to report to."})
     logging_nan_inf_filter: bool = field(
         default=False,
         metadata={"help": "Hide losses that are not finite from the logs; training stops at them anyway."},

@@ -13,10 +13,7 @@ from climb_hf.training.targets import TargetBuilder, Uncertain
 if TYPE_CHECKING:
     import datasets
 
-__all__ = ["RECORD_KEYS", "ClassificationCollator", "prepare_for_training"]
-
-#: Keys of a batch that say who its rows are; the trainer takes them out before the model sees the batch.
-RECORD_KEYS = ("ids", "sources", "groups")
+__all__ = ["ClassificationCollator", "prepare_for_training"]
 
 
 class ClassificationCollator:

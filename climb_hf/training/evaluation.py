@@ -12,7 +12,7 @@ from climb_hf.errors import SchemaError, TrainingError, VocabularyError
 from climb_hf.metrics import masked_metrics
 from climb_hf.training.losses import masked_row_losses
 
-__all__ = ["PredictedRows", "Scheme", "load_rows", "merge_sets", "save_rows", "score_rows"]
+__all__ = ["PredictedRows", "Scheme", "gather_rows", "load_rows", "merge_sets", "save_rows", "score_rows"]
 
 #: What `ClimbTrainer.predict_rows` returns: see there.
 PredictedRows = dict[str, Any]
@@ -110,8 +110,8 @@ def merge_sets(sets: Mapping[str | None, PredictedRows]) -> tuple[PredictedRows,
         sets (`Mapping`): name of the set (`None` for a single, unnamed one) -> its rows.
 
     Returns:
-        `tuple[dict, dict[str, str], list[str]]`: all rows; label -> source; the label of every row. In an unnamed set a
-        label is the source; in a named set of one source it is the set's name, else "<set>_<source>".
+        `tuple[dict, dict[str, str], list[str]]`: all rows; label -> source; the label of every row. In an unnamed set
+        a label is the source; in a named set of one source it is the set's name, else "<set>_<source>".
     """
     labels: dict[str, str] = {}
     of_rows: list[str] = []
@@ -141,8 +141,8 @@ def score_rows(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Score rows per label (source) and on average.
 
-    Rows whose loss is not defined (no known class, or a single-label row without exactly one positive) are left out and
-    counted. With `definition="climb"` cells outside the mask of their row (uncertain labels) are left out too.
+    Rows whose loss is not defined (no known class, or a single-label row without exactly one positive) are left out
+    and counted. With `definition="climb"` cells outside the mask of their row (uncertain labels) are left out too.
 
     Args:
         rows (`dict`): from `ClimbTrainer.predict_rows`.
@@ -243,7 +243,7 @@ def _known_modalities(sources: Mapping[str, Any]) -> dict[str, str]:
     return {name: vocabulary.source_vocabulary(name).modality for name in sources if name in known}
 
 
-def _group(rows: PredictedRows, position: int) -> str:
+def _group(rows: PredictedRows, position: np.integer) -> str:
     # A row without a group is its own cluster; sources do not share patients.
     group = rows["groups"][position]
     return f"record {rows['ids'][position]}" if group is None else f"group {group}"

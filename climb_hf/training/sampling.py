@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from climb_hf.errors import OptionError, SchemaError
+from climb_hf.training.batches import ROW_INDEX
 
 if TYPE_CHECKING:
     import datasets
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["IndexedRows", "MixtureSampler", "RowIndexCollator", "source_codes", "source_quotas"]
 
 Mixture = Literal["proportional", "balanced", "temperature"]
-
-#: Key under which a row carries its position in the dataset, and a batch those of its rows; -1 - position marks a
-#: row that only fills up the last batch of an epoch and must not count.
-ROW_INDEX = "row_index"
 
 
 def source_quotas(sizes: Sequence[int], mixture: Mixture, temperature: float, total: int) -> list[int]:

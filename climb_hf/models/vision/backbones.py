@@ -29,6 +29,7 @@ __all__ = [
     "is_foreign",
     "mark_initialized",
     "refill",
+    "shared_parameters",
     "timm_arguments",
 ]
 
@@ -265,6 +266,16 @@ def _fresh_timm(config: ClimbVisionConfig) -> Backbone:
             return timm.create_model(architecture(config), pretrained=False, **timm_arguments(config))
     finally:
         torch.set_default_dtype(dtype)
+
+
+def shared_parameters(backbone: Backbone) -> dict[str, str]:
+    """Return the further names of parameters that several modules share, each with the name it is saved under."""
+    first: dict[int, str] = {}
+    shared = {}
+    for name, parameter in backbone.named_parameters(remove_duplicate=False):
+        if first.setdefault(id(parameter), name) != name:
+            shared[name] = first[id(parameter)]
+    return shared
 
 
 def block_names(modules: Iterable[nn.Module]) -> list[str]:

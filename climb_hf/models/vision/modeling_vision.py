@@ -120,6 +120,10 @@ class ClimbVisionModel(ClimbVisionPreTrainedModel):
         self._checkpointing = False
         self.supports_gradient_checkpointing = backbones.checkpointable(self.backbone)
         if config.timm_name is not None:
+            self._tied_weights_keys = {
+                f"backbone.{key}": f"backbone.{value}"
+                for key, value in backbones.shared_parameters(self.backbone).items()
+            }
             self._no_split_modules = backbones.block_names(self.backbone.modules())
             backbones.mark_initialized(self.backbone)
         self.post_init()

@@ -1,0 +1,86 @@
+"""The keys of a batch: what the model sees, what the loss sees, and who the rows are."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["RECORD_KEYS", "ROW_INDEX", "TARGET_KEYS", "describe", "empty_stand_ins", "logits_of", "split_batch"]
+
+#: Targets of the masked loss.
+TARGET_KEYS = ("labels", "target_mask", "exclusive")
+#: Who the rows are: lists with one entry per row.
+RECORD_KEYS = ("ids", "sources", "groups")
+#: Under this key a row carries its position in the dataset, and a batch those of its rows; -1 - position marks a row
+#: that only fills up the last batch of an epoch and must not count.
+ROW_INDEX = "row_index"
+
+_NAMED = 20  # records that a description lists
+
+
+def split_batch(batch: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Separate what the model is called with from the targets; records and row numbers are in neither.
+
+    Args:
+        batch (`Mapping`): a collated batch; it is not changed.
+
+    Returns:
+        `tuple[dict, dict]`: arguments of the model, and the targets that are there.
+
+    Example:
+        >>> split_batch({"pixel_values": 1, "labels": 2, "ids": ["a"], "exclusive": None})
+        ({'pixel_values': 1}, {'labels': 2})
+    """
+    aside = (*TARGET_KEYS, *RECORD_KEYS, ROW_INDEX)
+    features = {key: value for key, value in batch.items() if key not in aside}
+    return features, {key: batch[key] for key in TARGET_KEYS if batch.get(key) is not None}
+
+
+def logits_of(outputs: Any) -> Tensor:  # noqa: ANN401 - a ModelOutput or a tuple
+    """Return the logits of a model's output.
+
+    Args:
+        outputs: a `ModelOutput` with `logits`, or a tuple that begins with them.
+
+    Returns:
+        `Tensor`: (batch, |V|).
+    """
+    return outputs["logits"] if isinstance(outputs, Mapping) else outputs[0]
+
+
+def empty_stand_ins(batch: dict[str, Any]) -> None:
+    """Empty the masks of the rows that only fill up a batch, in place; they then have no part in the loss.
+
+    Args:
+        batch (`dict`): a batch with `labels`; without row numbers it stays as it is.
+    """
+    index = batch.get(ROW_INDEX)
+    if index is None:
+        return
+    mask = batch.get("target_mask")
+    mask = torch.ones_like(batch["labels"], dtype=torch.bool) if mask is None else mask.bool()
+    batch["target_mask"] = mask & (index >= 0).unsqueeze(1)
+
+
+def describe(batch: Mapping[str, Any]) -> str:
+    """Name the records of a batch, and those whose inputs are not finite.
+
+    Args:
+        batch (`Mapping`): a batch.
+
+    Returns:
+        `str`: "source:id, source:id, …", at most 20 of them.
+    """
+    size = len(next(value for value in batch.values() if isinstance(value, Tensor)))
+    ids, sources = (batch.get(key) or ["?"] * size for key in ("ids", "sources"))
+    names = [f"{source}:{record}" for source, record in zip(sources, ids, strict=True)]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    broken = np.zeros(size, dtype=bool)
+    for key, value in batch.items():
+        if key not in TARGET_KEYS and isinstance(value, Tensor) and value.is_floating_point() and len(value) == size:
+            broken |= ~torch.isfinite(value).reshape(size, -1).all(dim=1).cpu().numpy()
+    inputs = [name for name, wrong in zip(names, broken, strict=True) if wrong]
+    found = f" (with inputs that are not finite: {', '.join(inputs[:_NAMED])})" if inputs else ""
+    return ", ".join(names[:_NAMED]) + more + found

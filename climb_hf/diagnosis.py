@@ -104,4 +104,3 @@ def diagnose(name: str, data_dir: str | Path) -> Diagnosis:
     load = f"python -c \"import climb_hf; print(climb_hf.load_dataset('{name}', '{data_dir}'))\""
     result.next_command = load if is_complete else f"get the damaged files again (climb info {name} says how)"
     return result
-

@@ -67,9 +67,7 @@ def load_mixture(
     parts = {}
     for name, folder in folders.items():
         chosen = _options(name, options or {})
-        parts[name] = load_dataset(
-            name, folder, streaming=streaming, num_proc=num_proc, cache_dir=cache_dir, **chosen
-        )
+        parts[name] = load_dataset(name, folder, streaming=streaming, num_proc=num_proc, cache_dir=cache_dir, **chosen)
     names = [name for name in _ORDER if any(name in part for part in parts.values())]
     if split is not None and split not in names:
         raise SplitError(f"no source of {list(folders)} has a split `{split}`; they have {names}.")
@@ -164,7 +162,9 @@ def _merge_strings(mixed: "Dataset | IterableDataset", sources: Sequence[str]) -
     units, unit_of = string_vocabulary(sources)
     names = mixed.features["labels"].feature.names
     position = {unit: index for index, unit in enumerate(units)}
-    merged = Features({**mixed.features, **dict.fromkeys(("labels", "uncertain"), List(ClassLabel(names=list(units))))})
+    merged = Features(
+        {**mixed.features, **dict.fromkeys(("labels", "uncertain"), List(ClassLabel(names=list(units))))}
+    )
 
     def rename(row: dict[str, Any]) -> dict[str, Any]:
         return {

@@ -112,9 +112,7 @@ def get_source(name: str) -> Source:
     return _sources()[name]
 
 
-def list_sources(
-    modality: str | None = None, family: str | None = None, access: str | None = None
-) -> list[str]:
+def list_sources(modality: str | None = None, family: str | None = None, access: str | None = None) -> list[str]:
     """Return the names of the sources that fit, sorted.
 
     Args:

@@ -40,7 +40,9 @@ def input_columns(family: str, *, channels: int = 0, bit_depth: int = 8) -> dict
         ['frame_labels', 'report', 'sampling_rate', 'signal']
     """
     if family in ("signal", "multimodal") and channels < 1:
-        raise SchemaError(f"family `{family}` needs the number of channels, got {channels}; set the source's `channels`.")
+        raise SchemaError(
+            f"family `{family}` needs the number of channels, got {channels}; set the source's `channels`."
+        )
     image, text = _image(bit_depth), Value("string")
     signal = {"signal": Array2D((None, channels), "float32"), "sampling_rate": Value("float32")} if channels else {}
     families: dict[str, dict[str, Any]] = {
@@ -70,9 +72,7 @@ def input_columns(family: str, *, channels: int = 0, bit_depth: int = 8) -> dict
     return families[family]
 
 
-def features(
-    family: str, label_names: Sequence[str], *, channels: int = 0, bit_depth: int = 8
-) -> Features:
+def features(family: str, label_names: Sequence[str], *, channels: int = 0, bit_depth: int = 8) -> Features:
     """Return the features of a source: the shared columns and those of its family.
 
     Args:

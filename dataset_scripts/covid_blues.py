@@ -70,7 +70,9 @@ class CovidBlues(Source):
                 yield Skipped(path.stem, path.name, f"patient {key[0]} has no row in `{CLINICAL}`", "SchemaError")
                 continue
             row = patients[key[0]]
-            yield self._record(root, path, key, row, severity.get(path.stem, {}), "train" if key[0] in train else "test")
+            yield self._record(
+                root, path, key, row, severity.get(path.stem, {}), "train" if key[0] in train else "test"
+            )
         yield from (LeftOut(name, f"listed in `{SEVERITY}`, video not present") for name in sorted(listed))
 
     def _clinical(self, root: Path) -> Iterator[dict[str, str]]:
@@ -84,7 +86,13 @@ class CovidBlues(Source):
                 yield (int(match[1]), match[2], int(match[3] or 1)), path
 
     def _record(
-        self, root: Path, path: Path, key: tuple[int, str, int], row: dict[str, str], severity: dict[str, str], split: str
+        self,
+        root: Path,
+        path: Path,
+        key: tuple[int, str, int],
+        row: dict[str, str],
+        severity: dict[str, str],
+        split: str,
     ) -> Record:
         values = {name: to_float(text, missing=MISSING, strict=False) for name, text in row.items()}
         sex = values["pat_sex"]

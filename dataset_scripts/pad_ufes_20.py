@@ -62,7 +62,9 @@ class PadUfes20(Source):
 
     def index(self, root: Path, options: Options) -> Iterator[Record | Skipped | LeftOut]:
         """Read the table and join the pictures by file name, wherever they lie below the root."""
-        found = {path.name.lower(): path.relative_to(root).as_posix() for path in sorted(root.rglob("PAT_*.[pP][nN][gG]"))}
+        found = {
+            path.name.lower(): path.relative_to(root).as_posix() for path in sorted(root.rglob("PAT_*.[pP][nN][gG]"))
+        }
         rows = list(read_csv_rows(root / TABLE, required=("patient_id", "lesion_id", "diagnostic", "img_id")))
         names = [PurePosixPath(row["img_id"].replace("\\", "/")).name for row in rows]
         files = [found.get(name.lower(), name) for name in names]

@@ -6,13 +6,13 @@ Classes: 1 = enzyme (663), 2 = not an enzyme (450). Splits: none published; defa
 Licence: none stated. Cite: doi 10.1093/bioinformatics/bti1007.
 """
 
-import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from climb_hf.readers.memo import memoize_by_files
 from climb_hf.readers.tudataset import TuDataset, read_tu_dataset
 from climb_hf.source import LeftOut, Options, Record, Skipped, Source
 
@@ -54,6 +54,8 @@ class Proteins(Source):
     def index(self, root: Path, options: Options) -> Iterator[Record | Skipped | LeftOut]:
         """List the graphs in file order; the 1-based graph id is the record's id."""
         data = _read(root)
+        if len(data):
+            data.graph(0)  # parses every table: a damaged one is an error of the source, not of its records
         for position, label in enumerate(data.graph_labels.tolist()):
             name = str(position + 1)
             yield Record(id=name, group=name, raw_labels=(str(label),), metadata={"graph_id": position + 1})
@@ -64,7 +66,6 @@ class Proteins(Source):
         one_hot = np.eye(NODE_TYPES, dtype=np.float32)[graph.node_labels]
         lengths = graph.node_attributes
         features = np.concatenate([lengths, one_hot], axis=1) if options["node_attributes"] else one_hot
-        isolated = graph.num_nodes - len(np.unique(graph.edge_index))
         return {
             "edge_index": graph.edge_index.tolist(),
             "node_feat": features.tolist(),
@@ -72,12 +73,12 @@ class Proteins(Source):
             "metadata": {
                 "node_types": graph.node_labels.tolist(),
                 "element_lengths": None if lengths is None else lengths[:, 0].tolist(),
-                "num_isolated_nodes": int(isolated),
+                "num_isolated_nodes": graph.num_isolated_nodes,
             },
         }
 
 
-@functools.lru_cache(maxsize=2)
+@memoize_by_files("**/PROTEINS_*.txt")
 def _read(root: Path) -> TuDataset:
     """Parse the text files once per process."""
     return read_tu_dataset(root, "PROTEINS")

@@ -6,12 +6,12 @@ paper says 24 and prints 22; the column holds 23 (the paper forgot LVH). Records
 Challenge copies cannot be used: their SNOMED codes have lost the detail.
 """
 
-import functools
 from collections.abc import Iterator
 from pathlib import Path
 
 from climb_hf.dataset_scripts.ptbxl import STATEMENTS, TABLE, PtbXl
 from climb_hf.errors import LayoutError
+from climb_hf.readers.memo import memoize_by_files
 from climb_hf.readers.tables import find_root, read_csv_rows, to_float
 from climb_hf.source import Record
 
@@ -45,7 +45,7 @@ class PtbXlFinegrained(PtbXl):
         raise LayoutError(f"{self.name}: `{TABLE}` not found in `{root}`. {self.how_to_get[0]}")
 
 
-@functools.lru_cache(maxsize=8)
+@memoize_by_files(STATEMENTS)
 def _diagnostic_codes(root: Path) -> frozenset[str]:
     """Return the codes whose row of the statement table has `diagnostic` = 1; empty where the table is absent."""
     path = root / STATEMENTS

@@ -16,7 +16,9 @@ def folders(miniatures):
 
 @pytest.fixture(scope="module")
 def mixture(folders, tmp_path_factory):
-    return climb_hf.load_mixture(folders, cache_dir=tmp_path_factory.mktemp("mixture"), options={"*": {"num_frames": 3}})
+    return climb_hf.load_mixture(
+        folders, cache_dir=tmp_path_factory.mktemp("mixture"), options={"*": {"num_frames": 3}}
+    )
 
 
 def test_rows_of_all_sources_stand_behind_each_other(mixture, folders):
@@ -66,7 +68,9 @@ def test_signals_of_different_modalities_are_refused(mixture):
     part = mixture["train"].select(range(2)).select_columns(["id", "signal"])
     eeg = datasets.Dataset.from_dict(
         {"id": ["x"], "signal": [np.zeros((4, 16), np.float32)]},
-        features=datasets.Features({"id": datasets.Value("string"), "signal": datasets.Array2D((None, 16), "float32")}),
+        features=datasets.Features(
+            {"id": datasets.Value("string"), "signal": datasets.Array2D((None, 16), "float32")}
+        ),
     )
     with pytest.raises(SchemaError, match="one modality"):
         combine([part, eeg])

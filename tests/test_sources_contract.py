@@ -34,7 +34,9 @@ def loaded(miniatures, tmp_path_factory):
     return load
 
 
-def rows_of(dataset, columns=("id", "source", "group", "labels", "uncertain", "age", "sex", "duplicate_of", "raw_labels")):
+def rows_of(
+    dataset, columns=("id", "source", "group", "labels", "uncertain", "age", "sex", "duplicate_of", "raw_labels")
+):
     return {
         split: part.select_columns(list(columns)).to_list() if isinstance(part, datasets.Dataset) else list(part)
         for split, part in dataset.items()

@@ -1,8 +1,8 @@
 """`ClimbTrainer`: the loss curve of one process under accumulation and DDP, stops, resuming, numbers per source."""
 
 import json
-import math
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -157,8 +157,7 @@ def _process(rank, world, folder, options, port):
         result["metrics"] = {key: value for key, value in metrics.items() if not key.endswith(("second", "runtime"))}
     except TrainingError as error:
         result["error"] = str(error)
-    with open(f"{folder}/rank{rank}.json", "w") as file:
-        json.dump(result, file)
+    (Path(folder) / f"rank{rank}.json").write_text(json.dumps(result))
     torch.distributed.destroy_process_group()
 
 
@@ -232,7 +231,9 @@ def test_stops_at_a_loss_that_is_not_finite(tmp_path):
         assert make_rows(26)[position]["id"] in text
     assert len(curve(trainer)) == step
     assert all(value.isfinite().all() for value in trainer.model.parameters())
-    assert step > 0 or all(torch.equal(one, other) for one, other in zip(before, trainer.model.parameters()))
+    assert step > 0 or all(
+        torch.equal(one, other) for one, other in zip(before, trainer.model.parameters(), strict=True)
+    )
 
 
 def test_stops_at_a_gradient_that_is_not_finite(tmp_path):
@@ -416,7 +417,7 @@ def test_arguments_that_contradict_the_loss(tmp_path):
     for options in ({"temperature": 0}, {"n_bootstrap": -1}, {"optimizer_kwargs": "{"}, {"optimizer_kwargs": "[1]"}):
         with pytest.raises(OptionError, match=next(iter(options))):
             ClimbTrainingArguments(str(tmp_path), use_cpu=True, **options)
-    with pytest.raises(OptionError, match="override `ClimbTrainer.classification_loss`"):
+    with pytest.raises(OptionError, match=r"override `ClimbTrainer\.classification_loss`"):
         ClimbTrainer(None, ClimbTrainingArguments(str(tmp_path), use_cpu=True), compute_loss_func=lambda *_: None)
     with pytest.raises(OptionError, match="no `data_collator` was given"):
         make_trainer(tmp_path, collator=None).__class__(
@@ -430,4 +431,3 @@ def test_source_without_classes_at_evaluation(tmp_path):
     trainer.model.config.source_multi_label = {"chest": True}
     with pytest.raises(VocabularyError, match=r"rows of \['skin'\] cannot be scored"):
         trainer.evaluate()
-    assert math.isnan(float("nan"))

@@ -15,7 +15,9 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tab
 def sources(
     modality: Annotated[str | None, typer.Option(help="Only this modality, such as ECG.")] = None,
     family: Annotated[str | None, typer.Option(help="Only this family: image, frames, signal, graph, …")] = None,
-    access: Annotated[str | None, typer.Option(help="Only this access level: open, registration, credentialed, …")] = None,
+    access: Annotated[
+        str | None, typer.Option(help="Only this access level: open, registration, credentialed, …")
+    ] = None,
     as_json: _Json = False,
 ) -> None:
     """List the sources with modality, access, licence and published sizes.

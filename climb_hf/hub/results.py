@@ -38,7 +38,7 @@ def hub_metric(metric: str) -> str:
         metric (`str`): our name.
 
     Returns:
-        `str`: such as `"roc_auc"` for `"auc"`; our `accuracy` is a mean over classes, so it does not take the Hub's name.
+        `str`: such as `"roc_auc"` for `"auc"`. Our `accuracy` is a mean over classes, so it has a name of its own.
     """
     return _HUB_METRIC.get(metric, metric)
 

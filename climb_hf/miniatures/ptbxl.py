@@ -184,7 +184,7 @@ def _plan(n: int, seed: int) -> list[Ecg]:
     kept = np.array([i for i in range(1, 21838) if i not in removed])
     ids = np.sort(np.concatenate([[1], random.choice(kept[1:], n - 1, replace=False)]))
     least = 28 if n >= 92 else 7
-    held_out = min(max(least, round(0.15 * n)), n // 4)
+    held_out = min(max(least, round(0.15 * n)), n // 3 if n >= 92 else n // 4)
     places = [
         (fold, j) for fold, count in ((9, held_out), (10, held_out), (0, n - 2 * held_out)) for j in range(count)
     ]

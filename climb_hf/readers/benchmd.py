@@ -62,6 +62,8 @@ def read_split_list(path: Path, *, source: str, sha256: str) -> dict[str, str]:
     splits = {}
     for row in read_csv_rows(path, required=("file_name", "split")):
         if row["split"] not in _SPLITS:
-            raise SplitError(f"{source}: `{path.name}` has the split {row['split']!r}; expected one of {list(_SPLITS)}.")
+            raise SplitError(
+                f"{source}: `{path.name}` has the split {row['split']!r}; expected one of {list(_SPLITS)}."
+            )
         splits[PureWindowsPath(row["file_name"]).stem] = _SPLITS[row["split"]]
     return splits

@@ -49,7 +49,9 @@ def read_challenge_comments(path: Path) -> ChallengeComments:
         if separator:
             fields[key.strip()] = value.strip()
     if "Dx" not in fields:
-        raise CorruptFileError(f"`{path}`: expected a comment line `Dx:` with diagnosis codes, found {sorted(fields)}.")
+        raise CorruptFileError(
+            f"`{path}`: expected a comment line `Dx:` with diagnosis codes, found {sorted(fields)}."
+        )
     age = to_float(fields.pop("Age", ""), missing=("", "NaN", "nan", "Unknown"))
     return ChallengeComments(
         codes=tuple(code.strip() for code in fields.pop("Dx").split(",") if code.strip()),

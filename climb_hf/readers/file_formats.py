@@ -146,9 +146,17 @@ def _check_tiff(file: BinaryIO, head: bytes, size: int) -> None:
     big = head[2:4] in (b"+\x00", b"\x00+")
     (offset,) = struct.unpack(order + "Q", head[8:16]) if big else struct.unpack(order + "I", head[4:8])
     if not 8 <= offset <= size - (16 if big else 6):
-        raise ValueError(
-            f"the first directory should lie at byte {offset}, the file has {size} bytes: it is truncated"
-        )
+        raise ValueError(f"the first directory should lie at byte {offset}, the file has {size}: it is truncated")
+    from PIL import Image
+
+    file.seek(0)
+    with Image.open(file, formats=["TIFF"]) as image:  # parses the directory only
+        tags = getattr(image, "tag_v2", {})
+    for offsets, lengths in ((273, 279), (324, 325)):  # strips, tiles
+        extents = zip(tags.get(offsets, ()), tags.get(lengths, ()), strict=False)
+        end = max((start + length for start, length in extents), default=0)
+        if end > size:
+            raise ValueError(f"the pixel data end at byte {end}, the file has {size}: it is truncated")
 
 
 def _check_riff(file: BinaryIO, head: bytes, size: int) -> None:
@@ -211,6 +219,7 @@ def _check_zip(file: BinaryIO, head: bytes, size: int) -> None:
 
 
 #: Structure check per kind: `(file, first bytes, size)`, raises on truncation.
+#: Structure check per kind: `(file, first bytes, size)`; raises where the file ends early.
 CHECKS: dict[str, Callable[[BinaryIO, bytes, int], None]] = {
     "jpeg": _check_jpeg,
     "png": _check_png,

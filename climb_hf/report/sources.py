@@ -8,7 +8,9 @@ from climb_hf.vocabulary import source_vocabulary
 __all__ = ["source_facts", "source_rows", "source_text"]
 
 
-def source_rows(modality: str | None = None, family: str | None = None, access: str | None = None) -> list[dict[str, Any]]:
+def source_rows(
+    modality: str | None = None, family: str | None = None, access: str | None = None
+) -> list[dict[str, Any]]:
     """Return one row per source that fits, for tables.
 
     Args:

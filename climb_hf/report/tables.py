@@ -55,9 +55,7 @@ def format_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str] | 
     widths = [max(2, len(name), *(len(row[i]) for row in cells)) for i, name in enumerate(names)]
 
     def line(values: Sequence[str]) -> str:
-        aligned = (
-            v.rjust(w) if numeric[n] else v.ljust(w) for v, w, n in zip(values, widths, names, strict=True)
-        )
+        aligned = (v.rjust(w) if numeric[n] else v.ljust(w) for v, w, n in zip(values, widths, names, strict=True))
         return f"| {' | '.join(aligned)} |"
 
     rule = ["-" * (w - 1) + ":" if numeric[n] else ":" + "-" * (w - 1) for w, n in zip(widths, names, strict=True)]

@@ -152,7 +152,8 @@ def encode(
         `Encoded`: tokens are (n, tokens, width) for every backbone: the places of a feature map in row-major order.
 
     Raises:
-        OptionError: attention weights were asked of a timm backbone, or `backbone_pooling="pooler"` of one without.
+        OptionError: attention weights were asked of a timm backbone, `backbone_pooling="pooler"` of one without a
+            pooler, or the backbone returns several feature maps.
     """
     if config.timm_name is None:
         return _encode_transformers(backbone, config, images, hidden_states=hidden_states, attentions=attentions)
@@ -166,6 +167,10 @@ def encode(
         features, layers = backbone.forward_intermediates(images)
     else:
         features = backbone.forward_features(images)
+    if not isinstance(features, Tensor):
+        raise OptionError(
+            f"`backbone` {config.backbone!r} returns several feature maps, not one. Choose another architecture."
+        )
     pooled = backbone.forward_head(features)  # (n, N, D) or a map -> (n, hidden)
     channels_last = getattr(backbone, "output_fmt", "NCHW") == "NHWC"
     return Encoded(_as_tokens(features, channels_last), pooled, None if layers is None else tuple(layers))

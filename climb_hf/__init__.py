@@ -1,7 +1,7 @@
-"""climb-hf: clinical data sources as Hugging Face datasets with one label schema, and encoders over any mixture of them.
+"""climb-hf: clinical data sources as Hugging Face datasets with one label schema, and encoders over mixtures of them.
 
-Importing this package registers the path `"climb"` with `datasets` and the models with `transformers`; both take effect
-when those libraries are imported, so the import itself is light.
+Importing this package registers the path `"climb"` with `datasets` and the models with `transformers`; both take
+effect when those libraries are imported, so the import itself is light.
 
 Example:
     >>> import climb_hf

@@ -17,7 +17,7 @@ from climb_hf import schema
 from climb_hf.build_log import BuildLog, Failure
 from climb_hf.errors import AccessError, OptionError, SchemaError
 from climb_hf.fingerprint import raw_fingerprint
-from climb_hf.indexing import Index, build_index
+from climb_hf.indexing import build_index
 from climb_hf.labels import LabelMapper
 from climb_hf.registry import get_source, near_names, source_names
 from climb_hf.source import Options, Record, Source
@@ -78,7 +78,7 @@ class Climb(datasets.GeneratorBasedBuilder):
         config_name: str | None = None,
         custom_features: datasets.Features | None = None,
         config_id: str | None = None,
-        **config_kwargs: Any,
+        **config_kwargs: Any,  # noqa: ANN401 - options of the source
     ) -> tuple[ClimbConfig, str]:
         source = get_source(config_name or "")
         if config_kwargs.pop("data_files", None) is not None:
@@ -119,7 +119,7 @@ class Climb(datasets.GeneratorBasedBuilder):
             ),
         )
 
-    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
+    def _split_generators(self, dl_manager: object) -> list[datasets.SplitGenerator]:
         index = build_index(self.source, self._root, self._options)
         self._index_report = index.report()
         if not self._output_dir:  # streaming: no summary follows
@@ -149,7 +149,7 @@ class Climb(datasets.GeneratorBasedBuilder):
                 yield position, example
                 position += 1
 
-    def _download_and_prepare(self, dl_manager: Any, verification_mode: Any, **kwargs: Any) -> None:
+    def _download_and_prepare(self, dl_manager: object, verification_mode: object, **kwargs: object) -> None:
         super()._download_and_prepare(dl_manager, verification_mode, **kwargs)
         BuildLog.summarise(self.source, Path(self._output_dir), self._index_report, strict=self._options.strict)
 

@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from climb_hf.build_log import Failure
 from climb_hf.errors import LayoutError
@@ -79,6 +79,9 @@ def build_index(source: Source, root: Path, options: Options) -> Index:
             index.left_out[row.rule] += 1
         elif isinstance(row, Skipped):
             index.failures.append(Failure(row.id, row.file, row.error, row.reason))
+        elif outside := [file for file in row.files if not _is_inside(file)]:
+            reason = f"{source.name}: the table names `{outside[0]}`, a path outside the raw folder; it is not read."
+            index.failures.append(Failure(row.id, outside[0], "SchemaError", reason))
         elif row.id in ids:
             reason = f"{source.name}: the id `{row.id}` stands for two records; the first is kept."
             index.failures.append(Failure(row.id, row.files[0] if row.files else "", "SchemaError", reason))
@@ -97,3 +100,9 @@ def build_index(source: Source, root: Path, options: Options) -> Index:
     for rule, count in index.left_out.items():
         logger.info("%s: %d records left out: %s", source.name, count, rule)
     return index
+
+
+def _is_inside(file: str) -> bool:
+    """Tell whether a path from a table stays below the folder it is relative to."""
+    path = PurePosixPath(file.replace("\\", "/"))
+    return not path.is_absolute() and ".." not in path.parts and ":" not in path.parts[0]

@@ -14,8 +14,8 @@ class LabelMapper:
 
     Args:
         source (`Source`): the source.
-        scheme (`str`, *optional*, defaults to `"climb"`): `"raw"` keeps the publisher's values unmerged, with their own
-            names; every other scheme maps them to concepts of the unified vocabulary.
+        scheme (`str`, *optional*, defaults to `"climb"`): `"raw"` keeps the publisher's values unmerged, with their
+            own names; every other scheme maps them to concepts of the unified vocabulary.
 
     Attributes:
         names (`tuple[str, ...]`): names of the ClassLabel.

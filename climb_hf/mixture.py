@@ -28,8 +28,9 @@ def load_mixture(
 ) -> "Dataset | DatasetDict | IterableDataset | IterableDatasetDict":
     """Load several sources and put their rows behind each other, with the columns of all their families.
 
-    A column that a source's family does not have is added before concatenation: null, or an empty `(0, C)` array for a
-    signal. Rows keep their order, source by source; the samplers of `climb_hf.training.sampling` decide how they are mixed.
+    A column that a source's family does not have is added before concatenation: null, or an empty `(0, C)` array for
+    a signal. Rows keep their order, source by source; how they are mixed is the work of the samplers of
+    `climb_hf.training.sampling`.
 
     Args:
         sources (`Sequence[str]` or `Mapping`): names, or names with the folder of their raw data.
@@ -38,8 +39,8 @@ def load_mixture(
         num_proc (`int`, *optional*): worker processes of each build.
         cache_dir (`str` or `Path`, *optional*): where the tables are built.
         options (`Mapping`, *optional*): options by source name; those under `"*"` go to every source that has them.
-        vocabulary (`str`, *optional*, defaults to `"concepts"`): `"strings"` merges classes by their lower-cased string,
-            across modalities, as the CLIMB paper's training code did (`DDVD233/InternVL`, `test_classifier.py`).
+        vocabulary (`str`, *optional*, defaults to `"concepts"`): `"strings"` merges classes by their lower-cased
+            string, across modalities, as the CLIMB paper's training code did (`DDVD233/InternVL`).
 
     Returns:
         One dataset, or one per split.
@@ -123,8 +124,8 @@ def _union(all_features: "Sequence[Features]") -> "Features":
         for name, feature in features.items():
             if union.setdefault(name, feature) != feature:
                 raise SchemaError(
-                    f"the column `{name}` is {_short(union[name])} in one source and {_short(feature)} in another. Mix "
-                    "signals of one modality only, and load all sources with the same `labels` and `bit_depth`."
+                    f"the column `{name}` is {_short(union[name])} in one source and {_short(feature)} in another. "
+                    "Mix signals of one modality only, and load all sources with the same `labels` and `bit_depth`."
                 )
     return Features(union)
 

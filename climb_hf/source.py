@@ -1,7 +1,7 @@
 """What a source declares (`Source`), one row of its index (`Record`), and what it may leave out.
 
-A source knows the publisher's format and nothing of `datasets`: facts as class attributes, `index()` that reads tables and
-lists folders without decoding anything, and `read()` that decodes one record into the input columns of its family.
+A source knows the publisher's format and nothing of `datasets`: facts as class attributes, `index()` that reads tables
+and lists folders without decoding anything, and `read()` that decodes one record into the input columns of its family.
 Labels, splits, checks and the shared columns are the builder's work, so they exist once.
 """
 
@@ -39,9 +39,9 @@ class Record:
     Args:
         id (`str`): unique in the source, the publisher's own name of the record.
         group (`str`): patient or subject; records of one group never stand in two splits of the default.
-        split (`str`, *optional*): `"train"`, `"validation"` or `"test"`; `None` leaves it to the group-wise hash split.
+        split (`str`, *optional*): `"train"`, `"validation"` or `"test"`; `None` leaves it to the group-wise hash.
         raw_labels (`tuple[str, ...]`): label values as the publisher wrote them.
-        label_values (`tuple[str, ...]`, *optional*): the values mapped to classes where they differ from `raw_labels`.
+        label_values (`tuple[str, ...]`, *optional*): the values mapped to classes, where not the `raw_labels`.
         uncertain (`tuple[str, ...]`): values stated as uncertain; never counted positive.
         files (`tuple[str, ...]`): paths relative to the root; each is checked before the record is read.
         age (`float`, *optional*): years.

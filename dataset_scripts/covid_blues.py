@@ -2,7 +2,7 @@
 
 Features: MP4, 350 x 350, 25 frames/s, 7 to 101 frames, six points per patient; clinical table, severity per video.
 Classes: the patient's PCR result. Target: age in years.
-Splits: the paper's, by patient: ids in order, the first three quarters of the patients of the table are train (266 / 96).
+Splits: the paper's, by patient: ids in order, the first three quarters of the table's patients are train (266 / 96).
 Licence: CC-BY-NC-ND-4.0. Cite: doi 10.1109/JBHI.2025.3543686.
 """
 

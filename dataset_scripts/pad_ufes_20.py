@@ -1,7 +1,7 @@
 """PAD-UFES-20: 2,298 smartphone photographs of skin lesions with clinical data, by Pacheco et al., 2020.
 
 Features: RGB or RGBA PNG of 147 to 3,476 px; one table with 26 columns; 1,373 patients, 1,891 (patient, lesion) pairs.
-Classes: the publisher's six diagnoses in the CLIMB paper's five: ACK and SCC are both AKIEC, as Bowen's disease already is SCC.
+Classes: the publisher's six diagnoses in the CLIMB paper's five: ACK and SCC are both AKIEC.
 Splits: none published; default by patient (hash), 80/20. Licence: CC-BY-4.0. Cite: doi 10.17632/zr7vgbcyr2.1.
 """
 
@@ -51,11 +51,11 @@ class PadUfes20(Source):
     published_splits = {"train": 1839, "test": 459}
     cautions = (
         "The pictures are clinical photographs, although the CLIMB paper lists them under dermoscopy.",
-        "Blank clinical columns occur only with non-cancer diagnoses and every cancer is biopsied: both leak the label.",
+        "Blank clinical columns occur only with non-cancer diagnoses and every cancer is biopsied: both leak it.",
         "15 pairs of byte-identical pictures lie within one patient, 12 of them with contradictory diagnoses.",
     )
     unavailable_splits = {
-        "paper": "the paper drew 80 % of each class per image without a seed, so patients leak and no list was published;"
+        "paper": "the paper drew 80 % of each class per image without a seed, and published no list;"
     }
     fingerprint_patterns = (TABLE, "**/PAT_*.png")
     root_markers = (TABLE,)

@@ -1,7 +1,8 @@
 """PROTEINS: 1,113 protein graphs of the TU Dortmund collection, enzyme or not, by Borgwardt et al., 2005.
 
-Features: nodes are secondary structure elements (helix, sheet, turn), edges join neighbours along the chain or in space;
-`node_feat` is the one-hot element type (3 columns); the length of each element in amino acids is kept in `metadata`.
+Features: nodes are secondary structure elements (helix, sheet, turn), edges join neighbours along the chain or in
+space; `node_feat` is the one-hot element type (3 columns); the length of each element in amino acids stands in
+`metadata`.
 Classes: 1 = enzyme (663), 2 = not an enzyme (450). Splits: none published; default by graph (hash), 80/20.
 Licence: none stated. Cite: doi 10.1093/bioinformatics/bti1007.
 """
@@ -43,7 +44,7 @@ class Proteins(Source):
     tasks = ("Classification",)
     published_splits = {"train": 890, "test": 223}
     cautions = (
-        "The CLIMB paper describes nodes as amino acids; that is the D&D set. Here they are secondary structure elements.",
+        "The CLIMB paper describes nodes as amino acids (the D&D set). Here they are secondary structure elements.",
         "Ten element lengths are zero or negative in the publisher's files; they are kept as they are.",
     )
     unavailable_splits = {"paper": "the paper's 80/20 draw is random without a seed and no list was published;"}

@@ -3,8 +3,8 @@
 Features: 12 leads, 500 Hz (5,000 samples) and 100 Hz, in mV; SCP-ECG statements, report text, demographics.
 Classes: the seven of the CLIMB paper, multi-label, from the SCP statements and the heart axis (rule of BenchMD).
 Splits: `strat_fold` 1-8 / 9 / 10, no patient shared; `paper` = BenchMD's list, which shares patients.
-Layouts: native 1.0.1-1.0.3, and the copies of the PhysioNet/CinC Challenges 2020 and 2021 (`HRnnnnn.mat`, where nnnnn is
-the ecg_id). Licence: CC-BY-4.0. Cite: doi 10.1038/s41597-020-0495-6.
+Layouts: native 1.0.1-1.0.3, and the copies of the PhysioNet/CinC Challenges 2020 and 2021 (`HRnnnnn.mat`, where nnnnn
+is the ecg_id). Licence: CC-BY-4.0. Cite: doi 10.1038/s41597-020-0495-6.
 """
 
 import ast
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from climb_hf.errors import SchemaError
+from climb_hf.errors import CorruptFileError, SchemaError
 from climb_hf.processing.signal import fit_signal
 from climb_hf.readers.benchmd import draw_single, read_split_list
 from climb_hf.readers.ecg import ECG_LEADS, read_challenge_comments
@@ -24,7 +24,9 @@ from climb_hf.source import LeftOut, Options, Record, Skipped, Source
 logger = logging.getLogger(__name__)
 
 TABLE, STATEMENTS, PAPER_LIST = "ptbxl_database.csv", "scp_statements.csv", "ptbxl_splits.csv"
-FOLDS = {9: "validation", 10: "test"}
+FOLDS = {**dict.fromkeys(map(str, range(1, 9)), "train"), "9": "validation", "10": "test"}
+SEX = {"0": "male", "1": "female"}
+UNTYPED = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "report", "filename_lr", "filename_hr")
 PAPER_LIST_SHA256 = "e48f07e91d6b2616707483bfff3863d4c3bd02866274ccf935d8363269713ba9"
 #: BenchMD's class order, which its random single label depends on.
 BENCHMD_ORDER = ("normal", "cd", "mi", "sttc", "other", "afib", "hyp")
@@ -99,47 +101,47 @@ class PtbXl(Source):
             try:
                 yield self._record(root, row, row[column])
             except (ValueError, SyntaxError) as error:
-                reason = f"row of `{TABLE}` cannot be read: {error}"
-                yield Skipped(row["ecg_id"], TABLE, reason, error="SchemaError")
+                yield Skipped(row["ecg_id"], TABLE, f"row of `{TABLE}` cannot be read: {error}", "SchemaError")
 
     def _record(self, root: Path, row: dict[str, str], path: str) -> Record:
-        codes = ast.literal_eval(row["scp_codes"])
-        if not isinstance(codes, dict):
-            raise SchemaError(f"`scp_codes` must be a dictionary of code and likelihood, got {row['scp_codes']!r}")
-        age, sex = to_float(row.get("age", "")), to_float(row.get("sex", ""))
-        known = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "report", "filename_lr", "filename_hr")
-        rest: dict[str, Any] = {key: value or None for key, value in row.items() if key not in known}
+        codes, fold = ast.literal_eval(row["scp_codes"]), row["strat_fold"].removesuffix(".0")
+        if not isinstance(codes, dict) or fold not in FOLDS:
+            raise SchemaError(f"expected a dictionary of SCP codes and a fold of 1 to 10, got {codes!r} and {fold!r}")
+        patient, age = str(int(float(row["patient_id"]))), to_float(row.get("age", ""))
+        rest: dict[str, Any] = {key: value or None for key, value in row.items() if key not in UNTYPED}
         numbers = {key: to_float(row[key]) for key in ("height", "weight") if key in row}
         return Record(
             id=str(int(row["ecg_id"])),
-            group=str(int(float(row["patient_id"]))),
-            split=FOLDS.get(int(float(row["strat_fold"])), "train"),
+            group=patient,
+            split=FOLDS[fold],
             raw_labels=tuple(codes),
             label_values=self._label_values(root, codes, row["heart_axis"]),
             files=(f"{path}.hea", f"{path}.dat"),
             age=age if age is not None and age < AGE_CODE else None,
-            sex=None if sex is None else ("male", "female")[int(sex)],
-            metadata={**rest, **numbers, "scp_codes": codes, "patient_id": str(int(float(row["patient_id"])))},
+            sex=SEX.get(row.get("sex", "").removesuffix(".0")),
+            metadata={**rest, **numbers, "scp_codes": codes, "patient_id": patient},
             inputs={"report": row.get("report") or None},
         )
 
     def _label_values(self, root: Path, codes: dict[str, float], heart_axis: str) -> tuple[str, ...]:
         return (*codes, heart_axis) if heart_axis else tuple(codes)
 
-    def _challenge(self, root: Path) -> Iterator[Record]:
-        headers = {path.stem: path for path in sorted(root.rglob("HR[0-9]*.hea"))}
-        for stem, path in sorted(headers.items()):
-            comments = read_challenge_comments(path)
-            file = path.relative_to(root).as_posix()
-            ecg_id = str(int(stem[2:]))
+    def _challenge(self, root: Path) -> Iterator[Record | Skipped]:
+        for path in sorted(root.rglob("HR[0-9]*.hea"), key=lambda path: path.stem):
+            file, ecg_id = path.relative_to(root).as_posix(), str(int(path.stem[2:]))
+            try:
+                header = read_challenge_comments(path)
+            except CorruptFileError as error:
+                yield Skipped(ecg_id, file, str(error))
+                continue
             yield Record(
                 id=ecg_id,
                 group=ecg_id,
-                raw_labels=comments.codes,
+                raw_labels=header.codes,
                 files=(file, file.removesuffix(".hea") + ".mat"),
-                age=comments.age if comments.age is None or comments.age < AGE_CODE else None,
-                sex=comments.sex,
-                metadata={"record": stem, **comments.other},
+                age=header.age if header.age is None or header.age < AGE_CODE else None,
+                sex=header.sex,
+                metadata={"record": path.stem, **header.other},
             )
 
     def _benchmd_values(self, record: Record) -> tuple[str, ...]:

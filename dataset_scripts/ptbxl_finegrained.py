@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from climb_hf.dataset_scripts.ptbxl import STATEMENTS, TABLE, PtbXl
+
 from climb_hf.errors import LayoutError
 from climb_hf.readers.memo import memoize_by_files
 from climb_hf.readers.tables import find_root, read_csv_rows, to_float
@@ -23,7 +24,7 @@ class PtbXlFinegrained(PtbXl):
     title = "PTB-XL-Finegrained: diagnostic subclasses of PTB-XL"
     published_splits = {}
     cautions = (
-        "The paper's split (`split_by='paper'`) is BenchMD's list of PTB-XL, which shares patients between train and test.",
+        "The paper's split (`split_by='paper'`) is BenchMD's list of PTB-XL, which shares patients.",
         "The CLIMB paper prints 22 of the 23 subclasses; `LVH` is the one it forgot.",
     )
     label_schemes = ("climb", "raw")
@@ -32,8 +33,8 @@ class PtbXlFinegrained(PtbXl):
         """Return the folder of the table; a Challenge copy is refused."""
         if next(data_dir.rglob("HR[0-9]*.hea"), None) and not next(data_dir.rglob(TABLE), None):
             raise LayoutError(
-                f"{self.name}: expected `{TABLE}` in `{data_dir}`, found a Challenge copy, whose SNOMED codes have lost "
-                f"the subclasses. {self.how_to_get[0]}"
+                f"{self.name}: expected `{TABLE}` in `{data_dir}`, found a Challenge copy, whose SNOMED codes "
+                f"have lost the subclasses. {self.how_to_get[0]}"
             )
         return find_root(data_dir, self.root_markers, self.name)
 

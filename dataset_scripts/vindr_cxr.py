@@ -1,8 +1,8 @@
 """VinDr-CXR: 18,000 postero-anterior chest X-rays with 22 local and 6 global labels, by Nguyen et al., 2022.
 
-Features: DICOM of 8 to 16 bits, both photometric interpretations; boxes of the local labels; sex and age in the header.
+Features: DICOM of 8 to 16 bits, both photometric interpretations; boxes of the local labels; sex and age.
 Classes: the six global labels; `labels="findings"` maps the 28 columns to CheXpert's 14; `labels="raw"` keeps all 28.
-Train labels are the majority of three readers, a minority vote goes to `uncertain`; test labels are a consensus of five.
+Train labels are the majority of three readers, a minority vote goes to `uncertain`; test labels are a consensus.
 Splits: the publisher's folders `train` (15,000) and `test` (3,000); no patient key is published.
 Licence: PhysioNet Credentialed Health Data License 1.5.0. Cite: doi 10.1038/s41597-022-01498-w.
 """
@@ -31,18 +31,18 @@ class VindrCxr(Source):
     title = "VinDr-CXR: chest X-rays with radiologists' annotations"
     homepage = "https://physionet.org/content/vindr-cxr/1.0.0/"
     citation = (
-        "@article{nguyen2022vindrcxr, title={VinDr-CXR: An open dataset of chest X-rays with radiologist's annotations}, "
-        "author={Nguyen, Ha Q. and others}, journal={Scientific Data}, volume={9}, number={429}, year={2022}}"
+        "@article{nguyen2022vindrcxr, title={VinDr-CXR: An open dataset of chest X-rays with radiologist's annotations},"
+        " author={Nguyen, Ha Q. and others}, journal={Scientific Data}, volume={9}, number={429}, year={2022}}"
     )
     license = "LicenseRef-PhysioNet-Credentialed-1.5.0"
-    license_note = "Clause 3: the data must not be shared with anyone else."
+    license_note = "The licence forbids sharing the data with anyone else."
     redistributable = False
     access = "credentialed"
     how_to_get = (
-        "Create a PhysioNet account, complete the CITI course `Data or Specimens Only Research` and become credentialed.",
+        "Create a PhysioNet account, take the CITI course `Data or Specimens Only Research`, become credentialed.",
         "Sign the data use agreement at https://physionet.org/content/vindr-cxr/1.0.0/.",
         "`wget -r -N -c -np --user USER --ask-password https://physionet.org/files/vindr-cxr/1.0.0/`.",
-        "Pass the folder that holds `annotations/`, `train/` and `test/`. The Kaggle copy has no global labels and will not do.",
+        "Pass the folder that holds `annotations/`, `train/`, `test/`. The Kaggle copy lacks global labels.",
     )
     modality = "Chest X-ray"
     family = "image"

@@ -18,8 +18,8 @@ def sources_page() -> str:
     rows = [{**row, "source": f"[{row['source']}](#{row['source']})"} for row in source_rows()]
     parts = [
         f"{HEADER}# Sources\n",
-        "Sizes are those the publisher or the CLIMB paper states for its own split; `climb doctor NAME --data-dir DIR` "
-        "counts what you have.\n",
+        "Sizes are those the publisher or the CLIMB paper states for its own split; `climb doctor NAME --data-dir "
+        "DIR` counts what you have.\n",
         format_table(rows) + "\n",
     ]
     for row in source_rows():

@@ -1,1 +1,1 @@
-""""""
+"""Metrics as `evaluate` Spaces, one folder each."""

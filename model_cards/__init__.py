@@ -1,1 +1,1 @@
-""""""
+"""The template of generated model cards."""

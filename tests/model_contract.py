@@ -25,7 +25,7 @@ MULTI_LABEL = {"skin": False, "chest": True}
 
 
 def vocabulary_fields() -> dict:
-    """The vocabulary that every case is built with: one single-label and one multi-label source that share a concept."""
+    """The vocabulary of every case: a single-label and a multi-label source that share a concept."""
     return {"vocabulary": VOCABULARY, "source_classes": SOURCES, "source_multi_label": MULTI_LABEL}
 
 
@@ -147,21 +147,21 @@ class ModelContract:
         model = case.build()
         model.save_pretrained(tmp_path)
         state = load_file(tmp_path / "model.safetensors")
-        dropped = sorted(state)[::2]
-        kept = {name: value for name, value in state.items() if name not in dropped}
+        kept = {name: state[name] for name in sorted(state)[1::2]}
         save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
-        loaded = case.classifier.from_pretrained(tmp_path)
+        loaded, info = case.classifier.from_pretrained(tmp_path, output_loading_info=True)
+        missing = info["missing_keys"]  # in the names of the model; those of the file may be older
+        assert len(missing) == len(state) - len(kept)
         torch.manual_seed(0)
-        fresh, now = case.classifier(case.config()).state_dict(), loaded.state_dict()
-        for name, value in kept.items():
-            assert torch.equal(now[name], value), name
-        for name in dropped:
-            value, expected = now[name].double(), fresh[name].double()
-            assert torch.isfinite(value).all(), name
-            if expected.unique().numel() == 1:
-                assert torch.equal(value, expected), name
+        fresh, before, now = (one.state_dict() for one in (case.classifier(case.config()), model, loaded))
+        for name, value in now.items():
+            expected = fresh[name].double()
+            if name not in missing:
+                assert torch.equal(value, before[name]), name
+            elif expected.unique().numel() == 1:
+                assert torch.equal(value.double(), expected), name
             elif expected.numel() >= 256:
-                assert value.std().item() == pytest.approx(expected.std().item(), rel=0.5), name
+                assert value.double().std().item() == pytest.approx(expected.std().item(), rel=0.5), name
         assert torch.isfinite(forward(loaded, case.batch()).logits).all()
 
     def test_it_can_be_built_on_the_meta_device(self, case: ModelCase):
@@ -231,7 +231,7 @@ class ModelContract:
             return
         other = exact(model)
         other.activation_checkpointing_enable()
-        assert other.is_gradient_checkpointing
+        assert other.is_activation_checkpointing
         for one in (model, other):
             one.train()
             torch.manual_seed(0)
@@ -240,7 +240,7 @@ class ModelContract:
             if ours.grad is not None:
                 torch.testing.assert_close(theirs.grad, ours.grad, atol=1e-6, rtol=1e-4, msg=name)
         other.activation_checkpointing_disable()
-        assert not other.is_gradient_checkpointing
+        assert not other.is_activation_checkpointing
 
     def test_bfloat16(self, case: ModelCase, tmp_path: Path, poisoned_memory):
         model, inputs = case.build(), case.batch()

@@ -54,6 +54,15 @@ def test_rows_left_out_by_rule_are_counted_apart_from_failures(tmp_path):
         build_index(Stub(LeftOut("b", "no label")), tmp_path, Options())
 
 
+@pytest.mark.parametrize("file", ["../secret.png", "/etc/passwd", "a/../../b.png", "C:\\x.png", "..\\x.png"])
+def test_paths_that_leave_the_raw_folder_are_never_read(tmp_path, file):
+    index = build_index(
+        Stub(Record("a", "1", files=(file,)), Record("b", "2", files=("a/b.png",))), tmp_path, Options()
+    )
+    assert [(f.id, f.file) for f in index.failures] == [("a", file)]
+    assert index.n_records == 1
+
+
 def test_the_limit_is_more_than_five_percent():
     source, failure = Stub(), Failure("a", "f", "CorruptFileError", "truncated")
     BuildLog.judge(source, [failure], IndexReport(20), strict=False)

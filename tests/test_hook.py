@@ -98,6 +98,6 @@ def test_a_release_that_moved_the_private_function_gets_a_clear_message():
 
 
 def test_the_climb_data_variable_names_the_parent_of_all_sources(miniatures, tmp_path, monkeypatch):
-    folder, _ = miniatures.copy("brain_tumor", tmp_path / "brain_tumor")
+    _folder, _ = miniatures.copy("brain_tumor", tmp_path / "brain_tumor")
     monkeypatch.setenv("CLIMB_DATA", str(tmp_path))
     assert datasets.load_dataset("climb", "brain_tumor", cache_dir=str(tmp_path / "c"))["train"].num_rows == 24

@@ -133,7 +133,7 @@ def test_vindr_cxr_pictures_decode_bright_on_dark_whatever_the_photometry(miniat
         grey = np.asarray(picture)[..., 0].astype(float)
         assert grey.max() - grey.min() > 150, "full range"
         # lungs are darker than the body around the spine, in both photometric interpretations after rendering
-        height, width = grey.shape
+        height, _width = grey.shape
         means[truth.values["photometric"]].append(grey[height // 3 : height // 2].mean())
     assert means["MONOCHROME1"]
     assert abs(np.mean(means["MONOCHROME1"]) - np.mean(means["MONOCHROME2"])) < 30
@@ -149,7 +149,7 @@ def test_vindr_cxr_label_schemes(miniatures, tmp_path):
 
 
 def test_vindr_cxr_sixteen_bits_and_window(miniatures, tmp_path):
-    folder, expected = miniatures("vindr_cxr")
+    folder, _expected = miniatures("vindr_cxr")
     deep = load("vindr_cxr", folder, tmp_path, bit_depth=16)["test"][0]["image"]
     assert deep.mode.startswith("I")
     assert np.asarray(deep).max() > 255

@@ -103,7 +103,7 @@ def test_challenge_copies_load_with_snomed_codes(miniatures, tmp_path, layout):
 
 
 def test_the_papers_split_comes_from_the_published_list(miniatures, tmp_path):
-    folder, expected = miniatures("ptbxl", with_benchmd=True)
+    folder, _expected = miniatures("ptbxl", with_benchmd=True)
     (listed,) = folder.rglob("ptbxl_splits.csv")
     with listed.open(newline="") as stream:
         table = {int(row["file_name"].split("HR")[-1][:5]): row for row in csv.DictReader(stream)}
@@ -116,7 +116,7 @@ def test_the_papers_split_comes_from_the_published_list(miniatures, tmp_path):
 
 
 def test_benchmd_labels_are_the_seeded_draw_of_the_published_list(miniatures, tmp_path):
-    folder, expected = miniatures("ptbxl", with_benchmd=True)
+    folder, _expected = miniatures("ptbxl", with_benchmd=True)
     (listed,) = folder.rglob("ptbxl_splits.csv")
     order = ("normal", "cd", "mi", "sttc", "other", "afib", "hyp")
     benchmd = vocabulary.source_vocabulary("ptbxl", "benchmd")

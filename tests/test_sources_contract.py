@@ -212,9 +212,9 @@ def test_one_damaged_file_is_skipped_and_named(miniatures, tmp_path, name):
     for num_proc in (None, 2):
         with pytest.raises(ClimbError, match="record `"):
             climb_hf.load_dataset(name, folder, cache_dir=tmp_path / "strict", strict=True, num_proc=num_proc)
+    streamed = climb_hf.load_dataset(name, folder, strict=True, streaming=True)
     with pytest.raises(ClimbError, match="record `"):
-        for part in climb_hf.load_dataset(name, folder, strict=True, streaming=True).values():
-            list(part)
+        [list(part) for part in streamed.values()]
     assert not list((tmp_path / "strict").rglob("*.arrow")), "a refused build leaves nothing that loads"
 
 

@@ -18,7 +18,9 @@ from climb_hf.results import ResultRow
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["licence_text", "model_card", "parts_of", "recipe_text", "vocabulary_of"]
+__all__ = ["LICENSE_TITLE", "licence_text", "model_card", "parts_of", "recipe_text", "vocabulary_of"]
+
+LICENSE_TITLE = "# Terms of these weights"
 
 
 def parts_of(model: "PreTrainedModel", facts: TrainingFacts) -> list[Terms]:
@@ -144,7 +146,7 @@ def licence_text(parts: Sequence[Terms], licence: ModelLicence) -> str:
         `str`: what binds a user of the weights, part by part.
     """
     lines = [
-        "# Terms of these weights",
+        LICENSE_TITLE,
         "",
         f"No single licence of the usual list applies: {licence.because}. The weights are passed on under the terms "
         "of everything they were made from, all at once. Where terms differ, the strictest one binds.",
@@ -196,7 +198,8 @@ def _trained_on(model: "PreTrainedModel", facts: TrainingFacts) -> tuple[str, ..
 
 def _families(sources: Sequence[str]) -> tuple[list[str], set[str]]:
     """Modalities in order, and families, of the registered sources."""
-    modalities, families = set(), set()
+    modalities: set[str] = set()
+    families: set[str] = set()
     for name in sources:
         try:
             source = get_source(name)
@@ -223,12 +226,14 @@ def _card_data(
     modalities, _ = _families(sources)
     titles = {name: get_source(name).title for name in {row.source for row in results} if _is_registered(name)}
     task = _task(model, sources)
-    index = model_index(results, titles, task)
+    index, fields = model_index(results, titles, task), licence.card_fields
     tags = ["climb", "medical", *(modality.lower().replace(" ", "-") for modality in modalities)]
     return ModelCardData(
         library_name="transformers",
         pipeline_tag=task,
-        **licence.card_fields,
+        license=fields["license"],
+        license_name=fields.get("license_name"),
+        license_link=fields.get("license_link"),
         tags=[*tags, *(["synthetic"] if _synthetic_text(facts, results) else [])],
         base_model=facts.base_model,
         datasets=None if facts.synthetic else sorted({*sources, *facts.pretrained_on}) or None,

@@ -59,9 +59,9 @@ class TrainingFacts:
         Raises:
             OptionError: a key that is no fact.
         """
-        if isinstance(value, cls):
+        if isinstance(value, TrainingFacts):
             return value
-        content = dict(value or {})
+        content: dict[str, Any] = dict(value or {})
         known = [item.name for item in dataclasses.fields(cls)]
         if unknown := sorted(set(content) - set(known)):
             raise OptionError(f"`training` has unknown facts {unknown}; known are {', '.join(known)}.")

@@ -85,7 +85,7 @@ def model_index(rows: Sequence[ResultRow], titles: dict[str, str], task: str) ->
     for row in published:
         title = METRIC_TITLES.get(row.metric, row.metric)
         distinction = _distinction(row, published)
-        arguments = {"n": row.n, "n_groups": row.n_groups, "definition": row.definition}
+        arguments: dict[str, float | str | None] = {"n": row.n, "n_groups": row.n_groups, "definition": row.definition}
         if row.interval is not None:
             arguments |= {"confidence": row.confidence, "low": row.interval[0], "high": row.interval[1]}
         entries.append(

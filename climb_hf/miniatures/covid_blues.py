@@ -115,7 +115,7 @@ def make(root: Path, n: int = 32, seed: int = 0) -> list[Expected]:
     expected = []
     for number, (patient, point, take) in enumerate(sorted(clips, key=lambda c: (rank[c[0]], _POINTS.index(c[1])))):
         name = f"patient_{patient}_{point}" + (f"_{take}" if take > 1 else "")
-        frames = (7, 8)[number - 2] if number in (2, 3) else 10 + (number * 7) % 9
+        frames = (7, 8)[number - 2] if number in (2, 3) else 9 + (number * 5) % 7
         covid = patient in positive
         _write_video(root / "lus_videos" / f"{name}.mp4", covid, frames, rng(seed, "covid_blues", name))
         note = _note(number, covid, random)
@@ -230,7 +230,8 @@ def _write_video(path: Path, covid: bool, frames: int, random: np.random.Generat
     """Write one clip: H.264, 350 x 350, 25 fps, one video track."""
     av = require("av", extra="video")
     path.parent.mkdir(parents=True, exist_ok=True)
-    sector, inside = _sector()
+    sector = _sector()
+    planes = np.full((_SIZE * 3 // 2, _SIZE), 128, np.uint8)  # luma above the two quarter-size chroma planes
     with av.open(str(path), "w", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("libx264", rate=25)
         stream.width = stream.height = _SIZE
@@ -239,22 +240,21 @@ def _write_video(path: Path, covid: bool, frames: int, random: np.random.Generat
         stream.codec_context.thread_count = 1  # more threads would cut slices by the machine's cores
         stream.codec_context.options = {"preset": "ultrafast", "crf": "26"}
         for polar in _polar_frames(covid, frames, random):
-            picture = np.where(inside, to_uint8(polar).ravel()[sector], 0).astype(np.uint8)
-            frame = av.VideoFrame.from_ndarray(picture, format="gray").reformat(format="yuv420p")
-            container.mux(stream.encode(frame))
+            grey = np.append(to_uint8(polar * 219 / 255 + 16 / 255), np.uint8(16))[sector]  # luma is 16 to 235
+            planes[:_SIZE] = np.minimum(grey, 235)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(planes, format="yuv420p")))
         container.mux(stream.encode())
 
 
 @cache
-def _sector() -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Where each pixel of the sector lies in the flattened polar picture, and which pixels are inside."""
+def _sector() -> NDArray[np.int32]:
+    """Where each pixel lies in the flattened polar picture; one past its end outside the sector."""
     y, x = np.mgrid[0:_SIZE, 0:_SIZE].astype(float)
     dy, dx = y + 60.0, x - (_SIZE - 1) / 2
-    depth = (np.hypot(dy, dx) - 75.0) / 310.0
-    angle = np.arctan2(dx, dy) / 1.05 + 0.5
-    inside = (depth >= 0) & (depth < 1) & (angle >= 0) & (angle < 1)
-    index = np.clip(depth * _POLAR, 0, _POLAR - 1).astype(np.intp) * _POLAR
-    return index + np.clip(angle * _POLAR, 0, _POLAR - 1).astype(np.intp), inside
+    depth = (np.hypot(dy, dx) - 75.0) / 310.0 * _POLAR
+    angle = (np.arctan2(dx, dy) / 1.05 + 0.5) * _POLAR
+    inside = (depth >= 0) & (depth < _POLAR) & (angle >= 0) & (angle < _POLAR)
+    return np.where(inside, np.floor(depth) * _POLAR + np.floor(angle), _POLAR * _POLAR).astype(np.int32)
 
 
 def _polar_frames(covid: bool, frames: int, random: np.random.Generator) -> list[NDArray[np.float64]]:

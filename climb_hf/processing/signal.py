@@ -18,8 +18,8 @@ def resample(signal: "np.ndarray", rate: float, target_rate: float) -> "np.ndarr
         target_rate (`float`): the wanted rate in Hz.
 
     Returns:
-        `np.ndarray`: (ceil(time * target_rate / rate), channels) float32, in the same unit. A channel that holds NaN comes
-        back as NaN throughout, as a filter cannot bridge a gap.
+        `np.ndarray`: (ceil(time * target_rate / rate), channels) float32, in the same unit. A channel that holds NaN
+        comes back as NaN throughout, as a filter cannot bridge a gap.
 
     Example:
         >>> import numpy as np
@@ -45,8 +45,8 @@ def fit_signal(
         signal (`np.ndarray`): (time, channels) float32.
         rate (`float`): its sampling rate in Hz.
         target_rate (`float`, *optional*): wanted rate in Hz; `None` keeps the rate.
-        length (`int`, *optional*): wanted number of samples after resampling: the end is cut, or padded with NaN, which
-            says "not recorded" and is filled by the processor. `None` keeps the length.
+        length (`int`, *optional*): wanted number of samples after resampling: the end is cut, or padded with NaN,
+            which says "not recorded" and is filled by the processor. `None` keeps the length.
 
     Returns:
         The signal (time, channels) float32 and its rate in Hz.

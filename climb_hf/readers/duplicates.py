@@ -26,7 +26,7 @@ def first_copies(root: Path, files: Sequence[str]) -> dict[str, str]:
 
     Args:
         root (`Path`): folder the paths are relative to.
-        files (`Sequence[str]`): relative paths in the order that decides which copy is first; missing ones are ignored.
+        files (`Sequence[str]`): relative paths, the first copy before the later ones; missing files are ignored.
 
     Returns:
         `dict[str, str]`: later copy -> first copy; a file with a content of its own is absent.

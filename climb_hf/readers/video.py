@@ -295,10 +295,15 @@ def _walk(path: str | Path, line: _Timeline, wanted: np.ndarray | None) -> Itera
     with _opened(path) as (container, stream):
         for ordinal, frame in enumerate(_pictures(container, stream)):
             time = frame.pts if line.has_times else ordinal
-            if time is not None:
+            if time is not None and not _is_remnant(frame, line):
                 yield time, frame
                 if last is not None and time >= last:
                     return
+
+
+def _is_remnant(frame: Any, line: _Timeline) -> bool:  # noqa: ANN401 - an object of PyAV
+    """Tell whether a frame is the rest of one that the end of the file cut in two, patched up by the decoder."""
+    return line.is_truncated and frame.is_corrupt
 
 
 def _walk_by_seeking(path: str | Path, line: _Timeline, wanted: np.ndarray) -> Generator[tuple[int, Any], None, bool]:
@@ -319,7 +324,7 @@ def _walk_by_seeking(path: str | Path, line: _Timeline, wanted: np.ndarray) -> G
                     return True
                 has_moved = False
                 at = int(np.searchsorted(line.times, frame.pts))
-                if frame.pts == target:
+                if frame.pts == target and not _is_remnant(frame, line):
                     yield frame.pts, frame
                 if frame.pts >= target:
                     break

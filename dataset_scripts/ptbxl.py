@@ -15,7 +15,7 @@ from typing import Any
 
 from climb_hf.errors import CorruptFileError, SchemaError
 from climb_hf.processing.signal import fit_signal
-from climb_hf.readers.benchmd import draw_single, read_split_list
+from climb_hf.readers.benchmd import draw_label, read_split_list
 from climb_hf.readers.ecg import ECG_LEADS, read_challenge_comments
 from climb_hf.readers.tables import find_root, read_csv_rows, to_float
 from climb_hf.readers.wfdb import read_record
@@ -28,8 +28,6 @@ FOLDS = {**dict.fromkeys(map(str, range(1, 9)), "train"), "9": "validation", "10
 SEX = {"0": "male", "1": "female"}
 UNTYPED = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "report", "filename_lr", "filename_hr")
 PAPER_LIST_SHA256 = "e48f07e91d6b2616707483bfff3863d4c3bd02866274ccf935d8363269713ba9"
-#: BenchMD's class order, which its random single label depends on.
-BENCHMD_ORDER = ("normal", "cd", "mi", "sttc", "other", "afib", "hyp")
 #: Ages above 89 are stored as 300 in versions 1.0.2 and later.
 AGE_CODE = 300
 
@@ -88,7 +86,9 @@ class PtbXl(Source):
                     continue
                 row.split = paper[row.id]
             if options.labels == "benchmd" and isinstance(row, Record):
-                row.label_values = self._benchmd_values(row)
+                values = row.raw_labels if row.label_values is None else row.label_values
+                drawn = draw_label(values, self.vocabulary(), self.vocabulary("benchmd"), int(row.id) - 1)
+                row.label_values = (drawn,) if drawn else ()
             yield row
 
     def _native(self, root: Path, options: Options) -> Iterator[Record | Skipped]:
@@ -143,14 +143,6 @@ class PtbXl(Source):
                 sex=header.sex,
                 metadata={"record": path.stem, **header.other},
             )
-
-    def _benchmd_values(self, record: Record) -> tuple[str, ...]:
-        """Return one value of one class drawn as BenchMD draws it: legacy generator seeded with ecg_id - 1."""
-        values = record.raw_labels if record.label_values is None else record.label_values
-        classes = {self.vocabulary().class_of(value) for value in values}
-        benchmd = self.vocabulary("benchmd")
-        positive = [name for name in BENCHMD_ORDER if benchmd.class_of(name) in classes]
-        return (draw_single(positive, int(record.id) - 1),) if positive else ()
 
     def read(self, record: Record, root: Path, options: Options) -> dict[str, Any]:
         """Read the twelve leads in standard order, in mV."""

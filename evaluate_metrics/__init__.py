@@ -1,1 +1,1 @@
-"""Metrics as `evaluate` Spaces, one folder each."""
+"""Metrics as `evaluate` Spaces, one folder each; the arithmetic is that of `climb_hf.metrics`."""

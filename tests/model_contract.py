@@ -143,11 +143,12 @@ class ModelContract:
         std = model.config.initializer_range
         assert std / 2 < model.classifier.weight.std().item() < std * 2
 
-    def test_what_a_checkpoint_lacks_is_initialised(self, case: ModelCase, tmp_path: Path, poisoned_memory):
+    @pytest.mark.parametrize("half", [0, 1])
+    def test_what_a_checkpoint_lacks_is_initialised(self, case: ModelCase, half, tmp_path: Path, poisoned_memory):
         model = case.build()
         model.save_pretrained(tmp_path)
         state = load_file(tmp_path / "model.safetensors")
-        kept = {name: state[name] for name in sorted(state)[1::2]}
+        kept = {name: state[name] for name in sorted(state)[half::2]}
         save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
         loaded, info = case.classifier.from_pretrained(tmp_path, output_loading_info=True)
         missing = info["missing_keys"]  # in the names of the model; those of the file may be older
@@ -156,11 +157,12 @@ class ModelContract:
         fresh, before, now = (one.state_dict() for one in (case.classifier(case.config()), model, loaded))
         for name, value in now.items():
             expected = fresh[name].double()
+            assert torch.isfinite(value).all(), name
             if name not in missing:
                 assert torch.equal(value, before[name]), name
             elif expected.unique().numel() == 1:
                 assert torch.equal(value.double(), expected), name
-            elif expected.numel() >= 256:
+            elif expected.numel() >= 64:
                 assert value.double().std().item() == pytest.approx(expected.std().item(), rel=0.5), name
         assert torch.isfinite(forward(loaded, case.batch()).logits).all()
 
@@ -292,6 +294,8 @@ class ModelContract:
     def test_the_trainer_is_told_how_the_loss_is_normalised(self, case: ModelCase):
         assert case.classifier.accepts_loss_kwargs is False
         assert case.classifier.main_input_name == next(iter(case.batch()))
+        outputs = forward(case.build(), {**case.batch(), **targets()})
+        assert set(outputs) - set(case.config().keys_to_ignore_at_inference) == {"loss", "logits"}
 
     def test_outputs_as_a_tuple(self, case: ModelCase):
         model, inputs, given = case.build(), case.batch(), targets()

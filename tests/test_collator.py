@@ -12,6 +12,7 @@ from PIL import Image as PillowImage
 from torch.utils.data import DataLoader
 
 from climb_hf.errors import CorruptFileError, OptionError, SchemaError, VocabularyError
+from climb_hf.processing.image_processor import ClimbImageProcessor
 from climb_hf.training.collator import ClassificationCollator, prepare_for_training
 from climb_hf.training.targets import TargetBuilder
 
@@ -211,8 +212,56 @@ def test_encoded_pictures_give_the_same_batch(processor, prepared):
 
 
 def test_broken_picture_names_the_record():
-    with pytest.raises(CorruptFileError, match="picture of record `r1` of `chest`"):
+    with pytest.raises(CorruptFileError, match="picture of record `r1` of `chest` cannot be decoded: stored bytes"):
         collator()([row(1, "chest", [], image={"bytes": b"no picture", "path": None})])
+
+
+def real_processor(**fields):
+    return ClimbImageProcessor(size=8, **fields)
+
+
+def noisy(seed):
+    return PillowImage.fromarray(np.random.default_rng(seed).integers(0, 256, (20, 24, 3), dtype=np.uint8))
+
+
+def test_with_the_image_processor():
+    rows = [
+        row(0, "chest", [], frames=[noisy(1), noisy(2), noisy(3)]),
+        row(1, "skin", [3], image=noisy(4)),
+    ]
+    batch = collator(real_processor())(rows)
+    expected = real_processor()([[noisy(1), noisy(2), noisy(3)], [noisy(4)]])
+    assert torch.equal(batch["pixel_values"], expected["pixel_values"])
+    assert torch.equal(batch["frame_mask"], expected["frame_mask"])
+    few = collator(real_processor(num_frames=2))(rows)
+    assert torch.equal(
+        few["pixel_values"], real_processor(num_frames=2)([rows[0]["frames"], [noisy(4)]])["pixel_values"]
+    )
+    dataset = picture_dataset().remove_columns("frames")
+    decoded = collator(real_processor())([dataset[1], dataset[2]])["pixel_values"]
+    prepared = prepare_for_training(dataset)
+    assert torch.equal(collator(real_processor())([prepared[1], prepared[2]])["pixel_values"], decoded)
+    with pytest.raises(CorruptFileError, match=r"picture of record `r9` of `chest` cannot be decoded: .*"):
+        collator(real_processor())([rows[1], row(9, "chest", [], image={"bytes": b"no picture", "path": None})])
+
+
+def test_augmentation_depends_on_seed_and_draw_alone():
+    def rows(*draws):
+        return [row(0, "skin", [3], image=noisy(4)) | {"draw": draw} for draw in draws]
+
+    plain = collator(real_processor(augmentation={"crop_scale": [0.5, 0.7]}))
+    training = plain.for_training(3)
+    pixels = training(rows(5, 6, 7))["pixel_values"]
+    assert torch.equal(training(rows(7, 5))["pixel_values"], pixels[[2, 0]])
+    assert not torch.equal(pixels[0], pixels[1])
+    assert not torch.equal(plain.for_training(4)(rows(5))["pixel_values"], pixels[:1])
+    assert torch.equal(plain(rows(5))["pixel_values"], collator(real_processor())(rows(9))["pixel_values"])
+    videos = [row(0, "chest", [], frames=[noisy(1), noisy(1)], draw=2), row(1, "skin", [3], image=noisy(4), draw=3)]
+    found = training(videos)["pixel_values"]
+    assert found.shape == (2, 2, 3, 8, 8)
+    assert torch.equal(found[0, 0], found[0, 1])
+    without = collator(real_processor())
+    assert without.for_training(3) is without
 
 
 def test_in_the_workers_of_a_data_loader():

@@ -149,6 +149,27 @@ def test_indexed_rows_read_signals_as_arrays():
     assert IndexedRows(transformed)[0] == {"id": "a", "n": 3, "row_index": 0}
 
 
+def test_numbers_of_the_draws():
+    sampler = MixtureSampler(CODES, "balanced", seed=9, numbered=True, multiple=8)
+    first = list(sampler)
+    sampler.set_epoch(1)
+    second = list(sampler)
+    assert [row for row, _ in first] == sampler.order(0).tolist()
+    assert [draw for _, draw in first] == list(range(56))  # 52 rows and 4 stand-ins
+    assert [draw for _, draw in second][:52] == list(range(52, 104))
+    rows = IndexedRows(mixture()).__getitems__([(2, 7), (-1, 8)])
+    assert [(row["id"], row["row_index"], row["draw"]) for row in rows] == [("c", 2, 7), ("a", -1, 8)]
+
+    class Uses:
+        uses_draws = True
+
+        def __call__(self, rows):
+            return {"draws": [row["draw"] for row in rows]}
+
+    assert RowIndexCollator(Uses())(rows)["draws"] == [7, 8]
+    assert RowIndexCollator(lambda rows: {"keys": sorted(rows[0])})(rows)["keys"] == ["id", "source"]
+
+
 def test_row_index_passes_by_the_collator():
     def inner(rows):
         assert all("row_index" not in row for row in rows)

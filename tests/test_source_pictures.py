@@ -5,6 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import climb_hf
 from climb_hf import vocabulary
@@ -73,6 +74,19 @@ def test_pad_ufes_20_finds_pictures_by_name_in_every_layout(miniatures, tmp_path
         assert row["raw_labels"] == list(truth.values["raw_labels"])
         assert row["duplicate_of"] == truth.values["duplicate_of"]
         assert row["metadata"]["lesion_id"] == truth.values["lesion_id"]
+
+
+@pytest.mark.parametrize("alpha", [0, 128, 255])
+def test_pad_ufes_20_lays_transparency_on_white(miniatures, tmp_path, alpha):
+    folder, expected = miniatures.copy("pad_ufes_20", tmp_path / "raw")
+    victim = next(folder.rglob(expected[0].id))
+    pixels = np.full((64, 64, 4), (200, 100, 50, alpha), np.uint8)
+    Image.fromarray(pixels, "RGBA").save(victim)
+    _, row = by_id(load("pad_ufes_20", folder, tmp_path / "cache"))[victim.name]
+    share = alpha / 255
+    wanted = [round(value * share + 255 * (1 - share)) for value in (200, 100, 50)]
+    assert row["image"].mode == "RGB"
+    np.testing.assert_allclose(np.asarray(row["image"])[0, 0], wanted, atol=1)
 
 
 def test_pad_ufes_20_keeps_blank_and_unknown_apart(miniatures, tmp_path):

@@ -1,4 +1,4 @@
-"""Publishing: checkpoints and data sets with their cards, and the guard of licences. Nothing is imported until it is used.
+"""Publishing: checkpoints and data sets with their cards, and the guard of licences. Imports nothing until it is used.
 
 Example:
     >>> from climb_hf.hub import check_redistribution

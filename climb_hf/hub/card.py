@@ -18,9 +18,7 @@ from climb_hf.results import ResultRow
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["LICENSE_TITLE", "licence_text", "model_card", "parts_of", "recipe_text", "vocabulary_of"]
-
-LICENSE_TITLE = "# Terms of these weights"
+__all__ = ["load_template", "model_card", "parts_of", "recipe_text", "tidy", "vocabulary_of"]
 
 
 def parts_of(model: "PreTrainedModel", facts: TrainingFacts) -> list[Terms]:
@@ -107,7 +105,7 @@ def model_card(
     data = [part for part in parts if part.kind == "data"]
     card = ModelCard.from_template(
         _card_data(model, title, facts, licence, results),
-        template_str=_template("template.md"),
+        template_str=load_template("template.md"),
         name=title,
         synthetic=_synthetic_text(facts, results),
         summary=_summary(model, facts, vocabulary),
@@ -131,33 +129,8 @@ def model_card(
         recipe=recipe_text(recipe).strip(),
         citations="\n\n".join(dict.fromkeys(part.citation for part in data if part.citation)),
     )
-    card.text = _tidy(card.text)
+    card.text = tidy(card.text)
     return card
-
-
-def licence_text(parts: Sequence[Terms], licence: ModelLicence) -> str:
-    """Return the text of `LICENSE.md`, which a card with `license: other` links to.
-
-    Args:
-        parts (`Sequence[Terms]`): terms of the data and of the base model.
-        licence (`ModelLicence`): the decision.
-
-    Returns:
-        `str`: what binds a user of the weights, part by part.
-    """
-    lines = [
-        LICENSE_TITLE,
-        "",
-        f"No single licence of the usual list applies: {licence.because}. The weights are passed on under the terms "
-        "of everything they were made from, all at once. Where terms differ, the strictest one binds.",
-        "",
-    ]
-    for part in parts:
-        home = f" See {part.homepage}." if part.homepage else ""
-        note = f" {part.note.rstrip('.')}." if part.note else ""
-        what = "data" if part.kind == "data" else "base model"
-        lines.append(f"* {part.title or part.name} ({what} `{part.name}`): `{part.license}`.{note}{home}")
-    return "\n".join(lines) + "\n"
 
 
 def recipe_text(recipe: Any) -> str:  # noqa: ANN401 - nested plain values, or a dataclass
@@ -169,11 +142,12 @@ def recipe_text(recipe: Any) -> str:  # noqa: ANN401 - nested plain values, or a
     return yaml.safe_dump(clean_recipe(recipe), sort_keys=False, allow_unicode=True, width=120)
 
 
-def _template(name: str) -> str:
+def load_template(name: str) -> str:
+    """Return the text of a template of `climb_hf.model_cards`."""
     return importlib.resources.files("climb_hf.model_cards").joinpath(name).read_text(encoding="utf-8")
 
 
-def _tidy(text: str) -> str:
+def tidy(text: str) -> str:
     """Collapse the empty lines that unused parts of the template leave, outside code blocks."""
     lines: list[str] = []
     in_code = False

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from climb_hf.errors import OptionError
-from climb_hf.hub.card import LICENSE_TITLE, licence_text, model_card, parts_of, recipe_text, vocabulary_of
+from climb_hf.hub.card import model_card, parts_of, recipe_text, vocabulary_of
 from climb_hf.hub.facts import TrainingFacts
-from climb_hf.hub.licence import LICENSE_FILE, combine_licences
+from climb_hf.hub.licence import LICENSE_FILE, LICENSE_TITLE, combine_licences, licence_text
 from climb_hf.hub.results import eval_results_yaml
 from climb_hf.results import ResultRow, write_results
 
@@ -51,9 +51,9 @@ def save_checkpoint(
 ) -> Path:
     """Save a model with everything that belongs to it.
 
-    Writes `model.safetensors`, `config.json`, the processor, `vocabulary.json` (V, display names, V_k of every source),
+    Writes `model.safetensors`, `config.json`, the processor, `vocabulary.json` (V, display names, every source's V_k),
     `README.md` (the card), and where there is something to say `results.jsonl`, `.eval_results/climb_hf.yaml`,
-    `recipe.yaml` and `LICENSE.md`. What an earlier save wrote there is replaced, or removed where it is no longer true.
+    `recipe.yaml` and `LICENSE.md`. What an earlier save wrote is replaced, or removed where it is no longer true.
 
     Args:
         folder (`str` or `Path`): where to; made if absent.

@@ -13,7 +13,16 @@ from typing import Literal
 from climb_hf.errors import LicenseError, UnknownSourceError
 from climb_hf.registry import get_source
 
-__all__ = ["AGREEMENT_LEVELS", "ModelLicence", "Terms", "check_redistribution", "combine_licences", "terms_of"]
+__all__ = [
+    "AGREEMENT_LEVELS",
+    "LICENSE_FILE",
+    "ModelLicence",
+    "Terms",
+    "check_redistribution",
+    "combine_licences",
+    "licence_text",
+    "terms_of",
+]
 
 #: Access levels at which every user signs for the data.
 AGREEMENT_LEVELS = ("credentialed", "application", "competition")
@@ -38,6 +47,7 @@ _HUB_SPELLING = {"odbl-1.0": "odbl", "odc-by-1.0": "odc-by", "pddl-1.0": "pddl"}
 
 OTHER_NAME = "climb-data-terms"
 LICENSE_FILE = "LICENSE.md"
+LICENSE_TITLE = "# Terms"
 
 
 @dataclass(frozen=True)
@@ -189,6 +199,31 @@ def combine_licences(parts: Sequence[Terms]) -> ModelLicence:
     if decided in licences:
         return ModelLicence(decided, f"the most restrictive of what went into it, that of `{licences[decided]}`")
     return ModelLicence(decided, "the restrictions of all that went into it together")
+
+
+def licence_text(parts: Sequence[Terms], licence: ModelLicence) -> str:
+    """Return the text of `LICENSE.md`, which a card with `license: other` links to.
+
+    Args:
+        parts (`Sequence[Terms]`): terms of the data and of the base model.
+        licence (`ModelLicence`): the decision.
+
+    Returns:
+        `str`: what binds a user of the weights, part by part.
+    """
+    lines = [
+        LICENSE_TITLE,
+        "",
+        f"No single licence of the usual list applies: {licence.because}. What is in this repository is passed on "
+        "under the terms of everything it was made from, all at once. Where terms differ, the strictest one binds.",
+        "",
+    ]
+    for part in parts:
+        home = f" See {part.homepage}." if part.homepage else ""
+        note = f" {part.note.rstrip('.')}." if part.note else ""
+        what = "data" if part.kind == "data" else "base model"
+        lines.append(f"* {part.title or part.name} ({what} `{part.name}`): `{part.license}`.{note}{home}")
+    return "\n".join(lines) + "\n"
 
 
 def _decide(licences: list[str]) -> str | None:

@@ -1,7 +1,7 @@
 """Push a checkpoint to the Hub: everything that belongs to it, in one commit.
 
-`huggingface_hub.HfApi.create_commit` is used rather than `upload_folder`, which since release 2 may spread a folder over
-several commits: a reader never sees weights of one version beside the card of another.
+`huggingface_hub.HfApi.create_commit` is used rather than `upload_folder`, which since release 2 may spread a folder
+over several commits: a reader never sees weights of one version beside the card of another.
 """
 
 import contextlib
@@ -19,6 +19,7 @@ from climb_hf.results import ResultRow
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo, HfApi
+    from huggingface_hub.errors import HfHubHTTPError
     from transformers import BaseImageProcessor, FeatureExtractionMixin, PreTrainedModel, ProcessorMixin
 
 __all__ = ["hub_errors", "open_repository", "push_folder", "push_to_hub"]
@@ -39,8 +40,8 @@ def push_to_hub(
 ) -> "CommitInfo":
     """Publish a model with its processor, vocabulary, card, results, recipe and terms, in one commit.
 
-    The endpoint is that of `huggingface_hub` (`HF_ENDPOINT`). What goes up is what `save_checkpoint` writes. Files that
-    an earlier push left and that this version does not have (further shards, old results) are removed in that commit.
+    The endpoint is that of `huggingface_hub` (`HF_ENDPOINT`). What goes up is what `save_checkpoint` writes. Files
+    that an earlier push left and this version does not have (further shards, old results) are removed in that commit.
 
     Args:
         repo_id (`str`): `"user/name"`; the repository is made if it does not exist.
@@ -94,7 +95,7 @@ def push_folder(
         AccessError: the Hub cannot be reached, or refuses the token or the repository.
         OptionError: see `push_to_hub`; or there is no checkpoint in the folder.
     """
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+    from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete
 
     folder = Path(folder)
     files = {
@@ -111,7 +112,7 @@ def push_folder(
         api, repo_id = open_repository(repo_id, "model", private=private, token=token, revision=revision)
         present = api.list_repo_files(repo_id, revision=revision)
         stale = [name for name in present if OWN_FILES.fullmatch(name) and name not in files]
-        operations = [
+        operations: list[CommitOperationAdd | CommitOperationCopy | CommitOperationDelete] = [
             *(CommitOperationAdd(path_in_repo=name, path_or_fileobj=path) for name, path in files.items()),
             *(CommitOperationDelete(path_in_repo=name, is_folder=False) for name in stale),
         ]
@@ -142,8 +143,8 @@ def open_repository(
     repo_id = api.create_repo(repo_id, repo_type=repo_type, private=private or None, exist_ok=True).repo_id
     if private and not api.repo_info(repo_id, repo_type=repo_type).private:
         raise OptionError(
-            f"`private=True`, but the repository `{repo_id}` exists and is public. Make it private in its settings, or "
-            "choose another name; nothing was uploaded."
+            f"`private=True`, but the repository `{repo_id}` exists and is public. Make it private in its settings, "
+            "or choose another name; nothing was uploaded."
         )
     if revision is not None and revision != "main" and not revision.startswith("refs/pr/"):
         api.create_branch(repo_id, branch=revision, repo_type=repo_type, exist_ok=True)
@@ -161,6 +162,8 @@ def hub_errors(repo_id: str, token: str | None = None) -> Iterator[None]:
     from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
+    # The base class comes from the client's HTTP library, whichever it is in this release.
+    transport: type[Exception] = next(base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError")
     where = f"`{repo_id}` on {constants.ENDPOINT}"
     try:
         yield
@@ -171,10 +174,20 @@ def hub_errors(repo_id: str, token: str | None = None) -> Iterator[None]:
     except LocalTokenNotFoundError as error:
         raise AccessError(f"{where}: no access token. Run `hf auth login`, or set `HF_TOKEN`.") from error
     except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else None
-        raise AccessError(f"{where}: {_advice(status)} The Hub said: {_said(error, token)}") from None
-    except ConnectionError as error:
-        raise AccessError(f"{where}: no connection. Check the network and `HF_ENDPOINT`.") from error
+        raise _refusal(where, error, token) from None
+    except RuntimeError as error:  # a large file, uploaded by a thread
+        if isinstance(error.__cause__, HfHubHTTPError):
+            raise _refusal(where, error.__cause__, token) from None
+        raise
+    except (transport, ConnectionError) as error:
+        raise AccessError(
+            f"{where}: no connection ({type(error).__name__}). Check the network and `HF_ENDPOINT`."
+        ) from error
+
+
+def _refusal(where: str, error: "HfHubHTTPError", token: str | None) -> AccessError:
+    status = error.response.status_code if error.response is not None else None
+    return AccessError(f"{where}: {_advice(status)} The Hub said: {_said(error, token)}")
 
 
 def _advice(status: int | None) -> str:

@@ -226,12 +226,13 @@ def vocabulary_table(sources: Sequence[dict]) -> str:
     return markdown_table(["source", "labels per example", "classes"], rows)
 
 
-def data_table(parts: Sequence[Terms], examples: dict[str, int]) -> str:
-    """Return what the model was made from, with licence and access.
+def data_table(parts: Sequence[Terms], examples: dict[str, int], *, counts: bool = True) -> str:
+    """Return what a model or data set was made from, with licence and access.
 
     Args:
         parts (`Sequence[Terms]`): terms of the data and of the base model.
         examples (`dict[str, int]`): training examples by source.
+        counts (`bool`, *optional*, defaults to `True`): show the column of training examples.
 
     Returns:
         `str`: a table, `""` without parts.
@@ -244,15 +245,13 @@ def data_table(parts: Sequence[Terms], examples: dict[str, int]) -> str:
         linked = f"[{title}]({part.homepage})" if part.homepage else title
         is_data = part.kind == "data"
         note = part.note.rstrip(".")
-        rows.append(
-            [
-                part.name if is_data else "base model",
-                linked,
-                f"`{part.license}`" + (f": {note}" if note else ""),
-                part.access if is_data else "n/a",
-                ("yes" if part.redistributable else "no") if is_data else "n/a",
-                _count(examples.get(part.name)) if is_data else "n/a",
-            ]
-        )
-    head = ["source", "title", "licence", "access", "copies may be passed on", "training examples"]
-    return markdown_table(head, rows, right=["training examples"])
+        row = [
+            part.name if is_data else "base model",
+            linked,
+            f"`{part.license}`" + (f": {note}" if note else ""),
+            part.access if is_data else "n/a",
+            ("yes" if part.redistributable else "no") if is_data else "n/a",
+        ]
+        rows.append([*row, _count(examples.get(part.name)) if is_data else "n/a"] if counts else row)
+    head = ["source", "title", "licence", "access", "copies may be passed on"]
+    return markdown_table([*head, "training examples"] if counts else head, rows, right=["training examples"])

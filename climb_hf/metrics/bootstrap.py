@@ -83,7 +83,7 @@ def cluster_weights(
     """
     generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
     n_groups = n_rows if groups is None else int(groups.max(initial=-1)) + 1
-    size = max(1, _CHUNK_CELLS // max(n_rows, n_groups, 1))
+    size = max(6, _CHUNK_CELLS // max(n_rows, n_groups, 1))  # enough to fill the lanes of a word
     for start in range(0, n_bootstrap, size):
         drawn = np.empty((min(size, n_bootstrap - start), n_groups), dtype=np.int32)
         for row in drawn:

@@ -5,7 +5,7 @@ are derived from it and follow it.
 """
 
 from dataclasses import field
-from typing import Any
+from typing import Any, ClassVar
 
 from transformers.configuration_utils import PreTrainedConfig
 
@@ -38,6 +38,14 @@ class VocabularyConfig(PreTrainedConfig):
         OptionError: a value of the wrong type or out of range.
         VocabularyError: repeated concepts, or a source whose classes are not all in `vocabulary`.
     """
+
+    #: The Trainer gathers the logits only, not every token of every image.
+    keys_to_ignore_at_inference: ClassVar[list[str]] = [
+        "pooler_output",
+        "last_hidden_state",
+        "hidden_states",
+        "attentions",
+    ]
 
     vocabulary: list[str] = field(default_factory=list)
     source_classes: dict[str, list[str]] = field(default_factory=dict)

@@ -155,7 +155,8 @@ class ClimbImageProcessor(BaseImageProcessor):
             from transformers import AutoImageProcessor
 
             other = AutoImageProcessor.from_pretrained(backbone_name)
-            size = {**(getattr(other, "crop_size", None) or other.size)}
+            cropped = getattr(other, "do_center_crop", False) and other.crop_size
+            size = dict(cropped or other.size)
             side = size.get("shortest_edge") or (size["height"], size["width"])
             native = {"size": side, "image_mean": list(other.image_mean), "image_std": list(other.image_std)}
         if fields.get("num_channels") == 1:

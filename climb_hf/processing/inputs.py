@@ -9,13 +9,17 @@ __all__ = ["read_frames_columns", "read_image_columns"]
 
 #: Frames of a video handed out where `num_frames` is not given.
 DEFAULT_VIDEO_FRAMES = 16
+#: Formats that may hold transparency or 16-bit grey.
+_MAY_CONVERT_BADLY = (".png", ".tif", ".tiff", ".gif", ".webp")
 
 
 def read_image_columns(path: Path, options: Options) -> dict[str, Any]:
     """Return the `image` column of one picture file.
 
     Without options that change the picture its path is stored and Pillow decodes at access; nothing is copied. With
-    `image_size`, `window` or `bit_depth=16` the picture is decoded now and stored as PNG, so nothing is lost twice.
+    `image_size`, `window` or `bit_depth=16` the picture is decoded now and stored as PNG, so nothing is lost twice. So
+    are pictures that `datasets.Image(mode="RGB")` would get wrong: it drops alpha (we lay it on white) and cuts 16-bit
+    grey at 255.
 
     Args:
         path (`Path`): JPEG, PNG, TIFF or DICOM file.
@@ -28,7 +32,7 @@ def read_image_columns(path: Path, options: Options) -> dict[str, Any]:
         CorruptFileError: the file cannot be decoded.
     """
     is_plain = options.window is None and options.bit_depth == 8
-    if is_plain and options.image_size is None:
+    if is_plain and options.image_size is None and _converts_well(path):
         return {"image": str(path)}
     from climb_hf.readers.image import encode_image, load_image, resize_image
 
@@ -41,6 +45,23 @@ def read_image_columns(path: Path, options: Options) -> dict[str, Any]:
         if options.image_size is not None:
             pixels = resize_image(pixels, options.image_size)
     return {"image": {"bytes": encode_image(pixels, format="PNG"), "path": None}}
+
+
+def _converts_well(path: Path) -> bool:
+    """Tell whether `datasets` shows a picture as we do: it has no transparent pixel and no 16-bit grey."""
+    if path.suffix.lower() not in _MAY_CONVERT_BADLY:
+        return True
+    from PIL import Image
+
+    from climb_hf.readers.integrity import damage_named
+
+    with damage_named(str(path), "open"), Image.open(path) as picture:
+        if picture.mode.startswith(("I", "F")):
+            return False
+        if picture.mode not in ("RGBA", "LA", "PA") and "transparency" not in picture.info:
+            return True
+        lowest, _ = picture.convert("RGBA").getchannel("A").getextrema()
+        return lowest == 255
 
 
 def read_frames_columns(path: Path, options: Options) -> dict[str, Any]:

@@ -3,40 +3,46 @@
 Source: `rajpurkarlab/BenchMD`, `src/datasets/ecg`, commit 2d1fe92 (the CLIMB paper's code ships the same files).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path, PureWindowsPath
-from typing import TypeVar
 
 from climb_hf.errors import SplitError
 from climb_hf.readers.tables import read_csv_rows
+from climb_hf.vocabulary import SourceVocabulary
 
-__all__ = ["LIST_URL", "draw_single", "read_split_list"]
+__all__ = ["LIST_URL", "draw_label", "read_split_list"]
 
 #: Where the lists are published, by file name.
 LIST_URL = (
     "https://raw.githubusercontent.com/rajpurkarlab/BenchMD/2d1fe92290c65b685ad524b2f3c42306c704e212/src/datasets/ecg/"
 )
+#: BenchMD's column order, which its random single label depends on.
+_ORDER = ("normal", "cd", "mi", "sttc", "other", "afib", "hyp")
 _SPLITS = {"train": "train", "val": "test"}
-_T = TypeVar("_T")
 
 
-def draw_single(values: Sequence[_T], position: int) -> _T:
+def draw_label(values: Iterable[str], plain: SourceVocabulary, benchmd: SourceVocabulary, position: int) -> str | None:
     """Draw one of several true labels as BenchMD draws it: NumPy's legacy generator seeded with the record's position.
 
     Args:
-        values (`Sequence`): the record's positive classes in BenchMD's class order, not empty.
+        values (`Iterable[str]`): the record's label values.
+        plain (`SourceVocabulary`): the default vocabulary of the source, which maps `values` to classes.
+        benchmd (`SourceVocabulary`): its `benchmd` vocabulary, whose raw values are BenchMD's column names.
         position (`int`): 0-based position of the record in the sorted list of all records.
 
     Returns:
-        One of `values`.
+        `str`: one of BenchMD's column names, or `None` for a record without a class.
 
     Example:
-        >>> draw_single(["cd", "mi"], 0)
+        >>> from climb_hf.vocabulary import source_vocabulary
+        >>> draw_label(["WPW"], source_vocabulary("ptbxl"), source_vocabulary("ptbxl", "benchmd"), 0)
         'cd'
     """
     import numpy as np
 
-    return values[int(np.random.RandomState(position).choice(len(values)))]
+    classes = {plain.class_of(value) for value in values}
+    positive = [name for name in _ORDER if benchmd.knows(name) and benchmd.class_of(name) in classes]
+    return positive[int(np.random.RandomState(position).choice(len(positive)))] if positive else None
 
 
 def read_split_list(path: Path, *, source: str, sha256: str) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """From the stored values of a DICOM image to grey or colour: PS3.3 C.7.6.3, C.11.1 and C.11.2.
 
-The grey pipeline runs on the stored values that occur in the image, not on its pixels; the pixels then look their
-grey up. A 16-bit mammogram so costs one table look-up, and nothing is approximated.
+The grey pipeline runs on the stored values between the extremes of the image, not on its pixels; the pixels then look
+their grey up. A 16-bit mammogram so costs one table look-up, and nothing is approximated.
 """
 
 from collections.abc import Sequence
@@ -163,11 +163,15 @@ def render_stored(
     if stored.dtype.kind == "f" or stored.dtype.itemsize > 2:
         return _grey(dataset, stored.ravel(), index, window, bit_depth).reshape(stored.shape)
     codes = stored.view(f"u{stored.dtype.itemsize}")
-    occurs = np.zeros(1 << 8 * stored.dtype.itemsize, dtype=bool)
-    occurs[codes] = True
-    present = np.flatnonzero(occurs).astype(codes.dtype)
+    table_size = 1 << 8 * stored.dtype.itemsize
+    if "ModalityLUTSequence" in dataset or "PixelPaddingValue" in dataset:
+        occurs = np.zeros(table_size, dtype=bool)
+        occurs[codes] = True
+        present = np.flatnonzero(occurs).astype(codes.dtype)
+    else:  # the extremes decide the range, and they occur: what lies between may stay in
+        present = np.arange(int(stored.min()), int(stored.max()) + 1).astype(stored.dtype).view(codes.dtype)
     greys = _grey(dataset, present.view(stored.dtype), index, window, bit_depth)
-    table = np.zeros(len(occurs), dtype=greys.dtype)
+    table = np.zeros(table_size, dtype=greys.dtype)
     table[present] = greys
     return table[codes]
 

@@ -7,7 +7,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["RECORD_KEYS", "ROW_INDEX", "TARGET_KEYS", "describe", "empty_stand_ins", "logits_of", "split_batch"]
+__all__ = [
+    "DRAW",
+    "RECORD_KEYS",
+    "ROW_INDEX",
+    "TARGET_KEYS",
+    "describe",
+    "empty_stand_ins",
+    "logits_of",
+    "split_batch",
+]
 
 #: Targets of the masked loss.
 TARGET_KEYS = ("labels", "target_mask", "exclusive")
@@ -16,6 +25,8 @@ RECORD_KEYS = ("ids", "sources", "groups")
 #: Under this key a row carries its position in the dataset, and a batch those of its rows; -1 - position marks a row
 #: that only fills up the last batch of an epoch and must not count.
 ROW_INDEX = "row_index"
+#: Under this key a row carries the number of its draw, counted over all epochs: what happens to it at random.
+DRAW = "draw"
 
 _NAMED = 20  # records that a description lists
 

@@ -1,13 +1,16 @@
 """From dataset rows to the batch of a vision classifier: pixels, frame mask, targets, and who the rows are."""
 
+import copy
 import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from climb_hf.errors import CorruptFileError, OptionError, SchemaError
+from climb_hf.training.batches import DRAW
 from climb_hf.training.targets import TargetBuilder, Uncertain
 
 if TYPE_CHECKING:
@@ -23,22 +26,29 @@ class ClassificationCollator:
     (batch, channels, height, width); as soon as a row has frames, frames are padded with zeros to the longest row and
     `frame_mask` says which are real. The collator pickles, so it works in the workers of a DataLoader.
 
+    Augmentation is the processor's and used for training only (`for_training`, which `ClimbTrainer` calls). Its
+    randomness depends on the seed and on the number of the draw alone, so it is the same for any number of workers
+    and processes, and new for every repetition of a row.
+
     Args:
         processor: an image processor: called with `images=[…], return_tensors="pt"`, it gives `pixel_values`
-            (images, channels, height, width). One that sets `accepts_encoded_images` is handed undecoded
-            `{"bytes", "path"}` values as they are and can decode at reduced scale (`prepare_for_training`).
+            (images, channels, height, width). `ClimbImageProcessor`, and any with a true `accepts_encoded_images`, is
+            handed undecoded `{"bytes", "path"}` values as they are and decodes at reduced scale.
         vocabulary (`Sequence[str]`): the model's concepts V (`config.vocabulary`).
         source_classes (`Mapping[str, Sequence[str]]`): V_k by source (`config.source_classes`).
         multi_label (`Mapping[str, bool]`): whether each source is multi-label (`config.source_multi_label`).
         label_names (`Sequence[str]`, *optional*): names of the dataset's ClassLabel; defaults to the library's V.
         uncertain (`str`, *optional*, defaults to `"ignore"`): what uncertain labels do, see `TargetBuilder`.
-        num_frames (`int`, *optional*): at most this many frames per row, equally spaced over those it has, first and
-            last included. Defaults to all.
+        num_frames (`int`, *optional*): at most this many frames per row, equally spaced over those it has. Defaults to
+            the processor's `num_frames`, else to all.
 
     Raises:
         OptionError: `num_frames` below 1, or an unknown `uncertain`.
         VocabularyError: classes that are not in the vocabulary.
     """
+
+    #: The collator wants the number of the draw in every row (`climb_hf.training.batches.DRAW`).
+    uses_draws = True
 
     def __init__(
         self,
@@ -55,10 +65,12 @@ class ClassificationCollator:
             raise OptionError(
                 f"`num_frames` must be at least 1, found {num_frames}; leave it away to keep all frames."
             )
-        self.processor, self.num_frames = processor, num_frames
+        self.processor = processor
+        self.num_frames = getattr(processor, "num_frames", None) if num_frames is None else num_frames
         self.targets = TargetBuilder(
             vocabulary, source_classes, multi_label, label_names=label_names, uncertain=uncertain
         )
+        self._seed: int | None = None
 
     @classmethod
     def from_config(
@@ -94,6 +106,21 @@ class ClassificationCollator:
             num_frames=num_frames,
         )
 
+    def for_training(self, seed: int) -> "ClassificationCollator":
+        """Return the collator that augments, where the processor has an `augmentation`.
+
+        Args:
+            seed (`int`): seed of the augmentation.
+
+        Returns:
+            `ClassificationCollator`: a copy, or this one where there is nothing to augment.
+        """
+        if getattr(self.processor, "augmentation", None) is None:
+            return self
+        collator = copy.copy(self)
+        collator._seed = seed
+        return collator
+
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Collate rows.
 
@@ -111,7 +138,14 @@ class ClassificationCollator:
             VocabularyError: a source or a label that is not known.
         """
         pictures = [self._pictures(row) for row in rows]
-        batch: dict[str, Any] = self._pixels(rows, pictures)
+        try:
+            pixels = self._pixels(rows, pictures)
+        except CorruptFileError:
+            self._name_the_record(rows, pictures)
+            raise
+        batch: dict[str, Any] = {"pixel_values": pixels}
+        if any(_has_frames(row) for row in rows):
+            batch = _padded(pixels, [len(group) for group in pictures])
         batch.update(self.targets(rows))
         batch["ids"] = [str(row["id"]) for row in rows]
         batch["sources"] = [str(row["source"]) for row in rows]
@@ -134,35 +168,36 @@ class ClassificationCollator:
         return prepare_for_training(dataset) if hasattr(dataset, "cast_column") else dataset
 
     def _pictures(self, row: Mapping[str, Any]) -> list[Any]:
-        frames = row.get("frames")
-        if frames is None or len(frames) == 0:
+        if not _has_frames(row):
             if row.get("image") is None:
                 raise SchemaError(
                     f"record `{row.get('id')}` of `{row.get('source')}` has neither `image` nor `frames`; filter such "
                     "rows out before training."
                 )
             return [row["image"]]
+        frames = row["frames"]
         if self.num_frames is None or len(frames) <= self.num_frames:
             return list(frames)
-        chosen = np.linspace(0, len(frames) - 1, self.num_frames).round().astype(int)
-        return [frames[position] for position in chosen]
+        from climb_hf.readers.video import frame_indices
 
-    def _pixels(self, rows: Sequence[Mapping[str, Any]], pictures: list[list[Any]]) -> dict[str, torch.Tensor]:
-        flat = [self._opened(picture, row) for row, group in zip(rows, pictures, strict=True) for picture in group]
-        pixels = self.processor(images=flat, return_tensors="pt")["pixel_values"]
-        # An image row stays without an axis for frames only where no row of the batch has frames.
-        if all(row.get("frames") is None or len(row["frames"]) == 0 for row in rows):
-            return {"pixel_values": pixels}
-        counts = [len(group) for group in pictures]
-        padded = pixels.new_zeros(len(rows), max(counts), *pixels.shape[1:])
-        mask = torch.zeros(len(rows), max(counts), dtype=torch.bool)
-        for position, (count, part) in enumerate(zip(counts, pixels.split(counts), strict=True)):
-            padded[position, :count] = part
-            mask[position, :count] = True
-        return {"pixel_values": padded, "frame_mask": mask}
+        return [frames[position] for position in frame_indices(len(frames), self.num_frames)]
 
-    def _opened(self, picture: Any, row: Mapping[str, Any]) -> Any:  # noqa: ANN401 - encoded or decoded picture
-        if not isinstance(picture, Mapping) or getattr(self.processor, "accepts_encoded_images", False):
+    def _pixels(self, rows: Sequence[Mapping[str, Any]], pictures: list[list[Any]]) -> Tensor:
+        """Return (frames of all rows, channels, height, width)."""
+        opened = [[self._opened(picture) for picture in group] for group in pictures]
+        if self._seed is None:
+            flat = [picture for group in opened for picture in group]
+            return self.processor(images=flat, return_tensors="pt")["pixel_values"]
+        # Row by row, each with its own seed: what a row becomes must not depend on the batch it is in.
+        found = []
+        for row, group in zip(rows, opened, strict=True):
+            state = np.random.SeedSequence([self._seed, int(row.get(DRAW, 0))]).generate_state(1)
+            made = self.processor(images=[group], augment=True, generator=int(state[0]), return_tensors="pt")
+            found.append(made["pixel_values"][0])
+        return torch.cat(found)
+
+    def _opened(self, picture: Any) -> Any:  # noqa: ANN401 - encoded or decoded picture
+        if not isinstance(picture, Mapping) or _reads_encoded(self.processor):
             return picture
         from PIL import Image
 
@@ -171,11 +206,35 @@ class ClassificationCollator:
             with Image.open(picture["path"] if content is None else io.BytesIO(content)) as image:
                 return image.convert("RGB")
         except (OSError, SyntaxError) as error:
-            raise CorruptFileError(
-                f"the picture of record `{row.get('id')}` of `{row.get('source')}` "
-                f"(`{picture.get('path') or 'stored bytes'}`) cannot be decoded: {error}. Rebuild the dataset with "
-                '`verify="full"` to have such records skipped and named.'
-            ) from error
+            raise CorruptFileError(f"{picture.get('path') or 'stored bytes'}: {error}") from error
+
+    def _name_the_record(self, rows: Sequence[Mapping[str, Any]], pictures: list[list[Any]]) -> None:
+        for row, group in zip(rows, pictures, strict=True):
+            try:
+                self._pixels([row], [group])
+            except CorruptFileError as error:
+                raise CorruptFileError(
+                    f"a picture of record `{row.get('id')}` of `{row.get('source')}` cannot be decoded: {error}. "
+                    'Rebuild the dataset with `verify="full"` to have such records skipped and named.'
+                ) from error
+
+
+def _has_frames(row: Mapping[str, Any]) -> bool:
+    frames = row.get("frames")
+    return frames is not None and len(frames) > 0
+
+
+def _reads_encoded(processor: Any) -> bool:  # noqa: ANN401 - any image processor
+    from climb_hf.processing.image_processor import ClimbImageProcessor
+
+    return bool(getattr(processor, "accepts_encoded_images", isinstance(processor, ClimbImageProcessor)))
+
+
+def _padded(pixels: Tensor, counts: list[int]) -> dict[str, Tensor]:
+    mask = torch.arange(max(counts)) < torch.tensor(counts)[:, None]  # (B, F)
+    padded = pixels.new_zeros(*mask.shape, *pixels.shape[1:])
+    padded[mask] = pixels  # (n, C, H, W) -> (B, F, C, H, W)
+    return {"pixel_values": padded, "frame_mask": mask}
 
 
 def prepare_for_training(dataset: Any) -> Any:  # noqa: ANN401 - map-style or streamed dataset

@@ -7,6 +7,7 @@ its own permutations, read on from epoch to epoch: no row comes again before eve
 a proportional epoch is exactly one permutation of all rows. The order depends on (seed, epoch) alone.
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +17,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from climb_hf.errors import OptionError, SchemaError
-from climb_hf.training.batches import ROW_INDEX
+from climb_hf.training.batches import DRAW, ROW_INDEX
 
 if TYPE_CHECKING:
     import datasets
@@ -98,7 +99,7 @@ def source_codes(dataset: Any, column: str = "source") -> tuple[np.ndarray, list
     return np.array([positions[name] for name in rows], dtype=np.int32), names
 
 
-class MixtureSampler(Sampler[int]):
+class MixtureSampler(Sampler[Any]):
     """Draws the rows of one epoch from a mixture of sources, in an order that depends on (seed, epoch) alone.
 
     Args:
@@ -129,6 +130,7 @@ class MixtureSampler(Sampler[int]):
         temperature: float = 1.0,
         seed: int = 0,
         multiple: int = 1,
+        numbered: bool = False,
     ) -> None:
         codes = np.asarray(codes)
         if codes.size == 0:
@@ -137,7 +139,7 @@ class MixtureSampler(Sampler[int]):
             raise OptionError(f"`seed` must be 0 or more and `multiple` 1 or more, found {seed} and {multiple}.")
         self._rows = [np.flatnonzero(codes == code) for code in np.unique(codes)]
         self.quotas = source_quotas([len(rows) for rows in self._rows], mixture, temperature, codes.size)
-        self.seed, self.multiple, self.epoch = seed, multiple, 0
+        self.seed, self.multiple, self.epoch, self.numbered = seed, multiple, 0, numbered
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose rows the next iteration gives.
@@ -150,10 +152,12 @@ class MixtureSampler(Sampler[int]):
     def __len__(self) -> int:
         return math.ceil(sum(self.quotas) / self.multiple) * self.multiple
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[Any]:
         order = self.order(self.epoch)
+        before = self.epoch * sum(self.quotas)
         for first in range(0, len(order), 8192):  # in blocks: no list of millions of Python integers
-            yield from order[first : first + 8192].tolist()
+            rows = order[first : first + 8192].tolist()
+            yield from zip(rows, itertools.count(before + first)) if self.numbered else rows
 
     def order(self, epoch: int) -> np.ndarray:
         """Return the rows of an epoch.
@@ -201,19 +205,20 @@ class IndexedRows(Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
         return self.__getitems__([index])[0]
 
-    def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
+    def __getitems__(self, indices: Sequence[int | tuple[int, int]]) -> list[dict[str, Any]]:
         """Return several rows at once, the way `torch.utils.data.DataLoader` asks for them.
 
         Args:
-            indices (`list[int]`): positions, or stand-ins (negative).
+            indices (`Sequence`): positions or stand-ins (negative), each alone or with the number of its draw.
 
         Returns:
             `list[dict]`: one dictionary per index.
         """
-        positions = [index if index >= 0 else -1 - index for index in indices]
+        draws = [index if isinstance(index, tuple) else (index, None) for index in indices]
+        positions = [index if index >= 0 else -1 - index for index, _ in draws]
         if hasattr(self._plain, "__getitems__"):
             rows = [dict(row) for row in self._plain.__getitems__(positions)]
         else:
@@ -221,8 +226,10 @@ class IndexedRows(Dataset):
         for column, reader in self._readers.items():
             for row, signal in zip(rows, reader.rows(positions), strict=True):
                 row[column] = signal
-        for row, index in zip(rows, indices, strict=True):
+        for row, (index, draw) in zip(rows, draws, strict=True):
             row[ROW_INDEX] = index
+            if draw is not None:
+                row[DRAW] = draw
         return rows
 
 
@@ -230,7 +237,8 @@ class RowIndexCollator:
     """Carries the positions of the rows around a collator that need not know of them.
 
     Args:
-        collator: takes a list of rows and returns a dictionary.
+        collator: takes a list of rows and returns a dictionary. It sees the number of a row's draw (key `draw`) only
+            where it has a true `uses_draws`.
 
     Example:
         >>> RowIndexCollator(lambda rows: {"n": len(rows)})([{"row_index": 4}, {"row_index": -3}])
@@ -251,7 +259,8 @@ class RowIndexCollator:
         """
         if not rows or not isinstance(rows[0], dict) or ROW_INDEX not in rows[0]:
             return self.collator(rows)
-        batch = self.collator([{key: row[key] for key in row if key != ROW_INDEX} for row in rows])
+        aside = (ROW_INDEX,) if getattr(self.collator, "uses_draws", False) else (ROW_INDEX, DRAW)
+        batch = self.collator([{key: row[key] for key in row if key not in aside} for row in rows])
         batch[ROW_INDEX] = torch.tensor([row[ROW_INDEX] for row in rows], dtype=torch.int64)
         return batch
 

@@ -140,13 +140,16 @@ class ClimbTrainer(SourceEvaluator):
             dataset = prepare(dataset)
         if not isinstance(dataset, torch.utils.data.IterableDataset) and hasattr(dataset, "__len__"):
             dataset = IndexedRows(dataset)
+        collator, training = self.data_collator, kwargs.get("is_training", False)
+        if training and hasattr(collator.collator, "for_training"):
+            self.data_collator = RowIndexCollator(collator.collator.for_training(self._data_seed()))
         drop_last = self.args.dataloader_drop_last
         # transformers drops the last batch of evaluations too; an evaluation must count every row.
-        self.args.dataloader_drop_last = drop_last and kwargs.get("is_training", False)
+        self.args.dataloader_drop_last = drop_last and training
         try:
             return super()._get_dataloader(dataset, *args, **kwargs)
         finally:
-            self.args.dataloader_drop_last = drop_last
+            self.args.dataloader_drop_last, self.data_collator = drop_last, collator
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:  # noqa: ANN401 - as in Trainer
         """Return the dataloader of an evaluation.
@@ -170,9 +173,12 @@ class ClimbTrainer(SourceEvaluator):
             split = getattr(self.args.accelerator_config, "split_batches", False)
             multiple = self._train_batch_size * (1 if split else world)
         codes, _ = source_codes(train_dataset.dataset)
-        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        self._sampler = MixtureSampler(codes, self.args.mixture, self.args.temperature, seed, multiple)
+        seed = self._data_seed()
+        self._sampler = MixtureSampler(codes, self.args.mixture, self.args.temperature, seed, multiple, numbered=True)
         return self._sampler
+
+    def _data_seed(self) -> int:
+        return self.args.seed if self.args.data_seed is None else self.args.data_seed
 
     # ---- loss ----
 

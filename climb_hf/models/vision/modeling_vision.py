@@ -198,7 +198,7 @@ class ClimbVisionModel(ClimbVisionPreTrainedModel):
     def _flatten(self, pixel_values: Tensor, frame_mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return the images to encode (V, C, H, W), and their places among batch × frames where some are left out."""
         shape = tuple(pixel_values.shape)
-        if pixel_values.ndim not in (4, 5) or shape[-3] not in (1, self.config.num_channels):
+        if pixel_values.ndim not in (4, 5) or 0 in shape or shape[-3] not in (1, self.config.num_channels):
             raise SchemaError(
                 "`pixel_values` must be (batch, channels, height, width) or (batch, frames, channels, height, width) "
                 f"with {self.config.num_channels} channels or 1, but is {shape}. Prepare images with the checkpoint's "

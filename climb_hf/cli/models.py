@@ -1,0 +1,105 @@
+"""Commands about models: `train`, `evaluate`, `push`, `quickstart`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["register"]
+
+_Sources = Annotated[list[str], typer.Argument(help="Sources, each NAME or NAME=DIR with its raw data.")]
+_Cache = Annotated[Path | None, typer.Option(help="Where tables are built; the cache of datasets by default.")]
+_Workers = Annotated[int | None, typer.Option("--num-proc", help="Worker processes of each build.")]
+
+
+def train(
+    sources: _Sources,
+    to: Annotated[Path, typer.Option(help="Folder of the run; the checkpoint goes to TO/model.")],
+    recipe: Annotated[str, typer.Option(help="A recipe of the library, or a YAML file.")] = "quick",
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a key of the recipe: SECTION.KEY=VALUE.")
+    ] = None,
+    cache_dir: _Cache = None,
+    num_proc: _Workers = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint of TO.")] = False,
+    synthetic: Annotated[bool, typer.Option(help="The data is synthetic: say so in card and results.")] = False,
+) -> None:
+    """Train one vision encoder jointly on several sources.
+
+    Example: climb train brain_tumor=raw/brain_tumor covid_blues=raw/COVID-BLUES --to runs/mri-us --recipe quick
+    """
+    from climb_hf.protocols.data import parse_sources
+    from climb_hf.protocols.multitask import train as run
+
+    result = run(
+        parse_sources(sources), to, recipe=recipe, overrides=overrides or [], cache_dir=cache_dir, num_proc=num_proc,
+        resume=resume, synthetic=synthetic,
+    )  # fmt: skip
+    typer.echo(f"saved {result.checkpoint}; score it with `climb evaluate {to} {' '.join(sources)}`")
+
+
+def evaluate(
+    checkpoint: Annotated[str, typer.Argument(help="Folder of a run or checkpoint, or a Hub repository.")],
+    sources: _Sources,
+    split: Annotated[str, typer.Option(help="The split to score.")] = "test",
+    to: Annotated[Path | None, typer.Option(help="Folder for results.jsonl, predictions and report.html.")] = None,
+    n_bootstrap: Annotated[int, typer.Option(help="Bootstrap resamples for the intervals; 0 for none.")] = 1000,
+    definition: Annotated[
+        str, typer.Option(help="climb, or paper for the numbers of the CLIMB paper's tables.")
+    ] = "climb",
+    cache_dir: _Cache = None,
+    num_proc: _Workers = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Score a checkpoint source by source, with patient-cluster bootstrap intervals.
+
+    Example: climb evaluate runs/mri-us brain_tumor=raw/brain_tumor covid_blues=raw/COVID-BLUES --to runs/mri-us/test
+    """
+    from climb_hf.cli.app import show
+    from climb_hf.protocols.data import parse_sources
+    from climb_hf.protocols.multitask import evaluate as run
+    from climb_hf.report.results import result_table
+    from climb_hf.report.runs import write_evaluation_report
+
+    rows = run(
+        checkpoint, parse_sources(sources), split=split, output_dir=to, n_bootstrap=n_bootstrap, definition=definition,
+        cache_dir=cache_dir, num_proc=num_proc,
+    )  # fmt: skip
+    show([dict(vars(row)) for row in rows] if as_json else result_table(rows), as_json=as_json)
+    if to is not None:
+        typer.echo(f"wrote {write_evaluation_report(to / 'report.html', checkpoint, rows)}", err=as_json)
+
+
+def push(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of a run or checkpoint.")],
+    repo_id: Annotated[str, typer.Argument(help="Repository on the Hub, USER/NAME.")],
+    results: Annotated[Path | None, typer.Option(help="results.jsonl of `climb evaluate`, for the card.")] = None,
+    private: Annotated[bool, typer.Option(help="Make the repository private.")] = False,
+) -> None:
+    """Publish a checkpoint: model, processor, vocabulary, card and results, in one commit.
+
+    Example: climb push runs/mri-us somebody/climb-mri-us --results runs/mri-us/test/results.jsonl
+    """
+    from climb_hf.protocols.publish import publish
+
+    typer.echo(publish(checkpoint, repo_id, results=results, private=private))
+
+
+def quickstart(
+    to: Annotated[Path, typer.Option(help="Folder for data, model and report.")] = Path("climb-quickstart"),
+    n: Annotated[int, typer.Option(help="Synthetic records per source.")] = 240,
+    seed: Annotated[int, typer.Option(help="Seed of data and training.")] = 0,
+) -> None:
+    """Try everything on synthetic data: write, load, train, score, save, reload, predict, report. Under 3 minutes.
+
+    Example: climb quickstart --to runs/quickstart
+    """
+    from climb_hf.protocols.quickstart import quickstart as run
+
+    run(to, n=n, seed=seed, say=typer.echo)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to the application."""
+    for command in (train, evaluate, push, quickstart):
+        app.command()(command)

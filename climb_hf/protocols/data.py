@@ -1,0 +1,148 @@
+"""What every protocol does first: the sources a user named, loaded, with their classes as a model stores them."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from climb_hf import vocabulary
+from climb_hf.errors import OptionError, SplitError
+from climb_hf.loading import load_dataset
+from climb_hf.registry import get_source, unknown_source
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+__all__ = ["data_fingerprint", "load_parts", "model_classes", "parse_sources", "source_options"]
+
+Sources = Mapping[str, str | Path | None]
+
+
+def parse_sources(arguments: Sequence[str]) -> dict[str, str | None]:
+    """Read the sources of a command line.
+
+    Args:
+        arguments (`Sequence[str]`): each `NAME` or `NAME=DIR`; without a folder `$CLIMB_DATA/NAME` is meant.
+
+    Returns:
+        `dict[str, str | None]`: folder by name, in the order given.
+
+    Raises:
+        UnknownSourceError: a name is not registered.
+        OptionError: a name stands twice.
+
+    Example:
+        >>> parse_sources(["brain_tumor=raw/brain", "covid_blues"])
+        {'brain_tumor': 'raw/brain', 'covid_blues': None}
+    """
+    sources: dict[str, str | None] = {}
+    for argument in arguments:
+        name, _, folder = argument.partition("=")
+        if name in sources:
+            raise OptionError(f"the source `{name}` is named twice; name each source once.")
+        get_source(name)
+        sources[name] = folder or None
+    if not sources:
+        raise unknown_source(None)
+    return sources
+
+
+def source_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a recipe's data options that a source has.
+
+    Args:
+        name (`str`): the source.
+        options (`Mapping[str, Any]`): options for all sources; `per_source` holds options by name.
+
+    Returns:
+        `dict[str, Any]`.
+
+    Raises:
+        UnknownSourceError: no such source.
+    """
+    known = get_source(name).option_names
+    shared = {key: value for key, value in options.items() if key in known}
+    return {**shared, **(options.get("per_source") or {}).get(name, {})}
+
+
+def load_parts(
+    sources: Sources,
+    split: str,
+    options: Mapping[str, Any],
+    *,
+    cache_dir: str | Path | None = None,
+    num_proc: int | None = None,
+    is_required: bool = True,
+) -> "dict[str, Dataset]":
+    """Load one split of several sources.
+
+    Args:
+        sources (`Mapping`): folder by name.
+        split (`str`): `"train"`, `"validation"` or `"test"`.
+        options (`Mapping[str, Any]`): data options, see `source_options`.
+        cache_dir (`str` or `Path`, *optional*): where tables are built.
+        num_proc (`int`, *optional*): worker processes of each build.
+        is_required (`bool`, *optional*, defaults to `True`): whether a source without the split is an error.
+
+    Returns:
+        `dict[str, Dataset]`: the split of each source that has it.
+
+    Raises:
+        SplitError: a source has no such split.
+    """
+    parts = {}
+    for name, folder in sources.items():
+        chosen = source_options(name, options)
+        dataset = load_dataset(name, folder, cache_dir=cache_dir, num_proc=num_proc, **chosen)
+        if split in dataset:
+            parts[name] = dataset[split]
+        elif is_required:
+            raise SplitError(f"{name}: there is no split `{split}`, only {list(dataset)}; choose another `split`.")
+    return parts
+
+
+def model_classes(names: Sequence[str], labels: str = "climb") -> dict[str, Any]:
+    """Return the fields of a model's configuration that say what its outputs mean.
+
+    Classes that no value of the publisher can give (`SourceVocabulary.classes_without_values`) are left out of V_k: an
+    output that is never positive would be trained as a negative.
+
+    Args:
+        names (`Sequence[str]`): sources the model is for.
+        labels (`str`, *optional*, defaults to `"climb"`): their label scheme.
+
+    Returns:
+        `dict`: `vocabulary` (all of V), `source_classes` (V_k by source) and `source_multi_label`.
+
+    Example:
+        >>> model_classes(["proteins"])["source_classes"]
+        {'proteins': ['protein.enzyme', 'protein.not_enzyme']}
+    """
+    classes, multi_label = {}, {}
+    for name in names:
+        scheme = get_source(name).vocabulary(labels if labels in get_source(name).label_schemes else "climb")
+        never = {scheme.concepts[scheme.classes.index(value)] for value in scheme.classes_without_values}
+        classes[name] = [concept for concept in scheme.concepts if concept not in never]
+        multi_label[name] = scheme.multi_label
+    return {
+        "vocabulary": list(vocabulary.concepts()),
+        "source_classes": classes,
+        "source_multi_label": multi_label,
+    }
+
+
+def data_fingerprint(dataset: "Dataset") -> str:
+    """Digest which records with which labels a dataset holds, whatever machine or folder it was built on.
+
+    Args:
+        dataset (`Dataset`): rows with our columns.
+
+    Returns:
+        `str`: 16 hexadecimal digits; the order of the rows has no part in it.
+    """
+    names = dataset.features["labels"].feature.names
+    columns = dataset.select_columns(["source", "id", "labels"]).with_format(None)
+    lines = sorted(
+        f"{row['source']}\0{row['id']}\0{','.join(sorted(names[i] for i in row['labels']))}" for row in columns
+    )
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

@@ -1,0 +1,286 @@
+"""Joint training of one encoder on any mixture of sources, and its evaluation source by source (CLIMB paper, RQ1)."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from climb_hf.errors import AccessError, OptionError
+from climb_hf.protocols.data import Sources, data_fingerprint, load_parts, model_classes, source_options
+from climb_hf.training.recipes import load_recipe, recipe_hash
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from climb_hf.results import ResultRow
+    from climb_hf.training.trainer import ClimbTrainer
+
+__all__ = ["Run", "evaluate", "train"]
+
+logger = logging.getLogger(__name__)
+
+#: Facts of the training that a checkpoint keeps beside its weights.
+TRAINING_FILE, HISTORY_FILE = "training.json", "history.json"
+#: Marks results scored without the test records that are copies of another record.
+WITHOUT_DUPLICATES = {"without_duplicates": True}
+
+
+@dataclass
+class Run:
+    """A finished training run.
+
+    Args:
+        checkpoint (`Path`): folder with model, processor, vocabulary and card.
+        history (`list[dict]`): log of the training: losses by step, held-out metrics by epoch.
+        facts (`dict`): what the card says of the training.
+    """
+
+    checkpoint: Path
+    history: list[dict[str, Any]] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def train(
+    sources: Sources,
+    output_dir: str | Path,
+    *,
+    recipe: str | Path = "quick",
+    overrides: Sequence[str] = (),
+    cache_dir: str | Path | None = None,
+    num_proc: int | None = None,
+    resume: bool = False,
+    synthetic: bool = False,
+) -> Run:
+    """Train one vision encoder jointly on several sources and save it.
+
+    Every output is a concept of the unified vocabulary; each record is scored on the classes of its own source only.
+    The curve is measured on a validation part carved from the train groups (`data.validation` of the recipe); the test
+    split is not touched.
+
+    Args:
+        sources (`Mapping`): folder of the raw data by source name; `None` takes `$CLIMB_DATA/NAME`.
+        output_dir (`str` or `Path`): the checkpoint goes to `output_dir/model`.
+        recipe (`str` or `Path`, *optional*, defaults to `"quick"`): a recipe of the library or a YAML file.
+        overrides (`Sequence[str]`, *optional*): `section.key=value` for keys of the recipe.
+        cache_dir (`str` or `Path`, *optional*): where tables are built.
+        num_proc (`int`, *optional*): worker processes of each build.
+        resume (`bool`, *optional*, defaults to `False`): go on from the last checkpoint of `output_dir/trainer`.
+        synthetic (`bool`, *optional*, defaults to `False`): the data is synthetic; the card and results say so.
+
+    Returns:
+        `Run`.
+
+    Raises:
+        AccessError: the raw data of a source is missing.
+        OptionError: a key of the recipe does not exist, or a source is of a family without a vision input.
+        TrainingError: the loss is no longer finite; the records of the batch are named.
+    """
+    from climb_hf.hub import save_checkpoint
+    from climb_hf.mixture import combine
+
+    settings = load_recipe(recipe, overrides)
+    data = settings.get("data", {})
+    parts = load_parts(sources, "train", data, cache_dir=cache_dir, num_proc=num_proc)
+    held_out = load_parts(sources, "validation", data, cache_dir=cache_dir, num_proc=num_proc, is_required=False)
+    _refuse_without_pictures(parts)
+    trainer = _trainer(settings, Path(output_dir), list(sources), combine(list(parts.values())), held_out)
+    trainer.train(resume_from_checkpoint=True if resume else None)
+    facts = {
+        "sources": list(sources),
+        "recipe": str(settings.get("name", recipe)),
+        "seed": trainer.args.seed,
+        "n_examples": {name: len(part) for name, part in parts.items()},
+        "data_fingerprints": {name: data_fingerprint(part) for name, part in parts.items()},
+        "options": {name: source_options(name, data) for name in sources},
+        "synthetic": synthetic,
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+    folder = Path(output_dir) / "model"
+    if trainer.is_world_process_zero():
+        save_checkpoint(folder, trainer.model, trainer.processing_class, recipe=settings, training=facts)
+        kept = {**facts, "recipe_settings": settings, "recipe_hash": recipe_hash(settings)}
+        (folder / TRAINING_FILE).write_text(json.dumps(kept, indent=1), encoding="utf-8")
+        (folder / HISTORY_FILE).write_text(json.dumps(trainer.state.log_history, indent=1), encoding="utf-8")
+    trainer.accelerator.wait_for_everyone()
+    return Run(folder, trainer.state.log_history, facts)
+
+
+def _refuse_without_pictures(parts: Mapping[str, Any]) -> None:
+    for name, part in parts.items():
+        if "image" not in part.features and "frames" not in part.features:
+            raise OptionError(
+                f"{name}: a vision encoder needs `image` or `frames`, found the columns {sorted(part.features)}. "
+                "`climb sources --family image` and `--family frames` list what fits."
+            )
+
+
+def _trainer(
+    settings: Mapping[str, Any], folder: Path, names: list[str], mixture: "Dataset", held_out: "Mapping[str, Dataset]"
+) -> "ClimbTrainer":
+    from transformers import set_seed
+
+    from climb_hf.mixture import combine
+    from climb_hf.models.vision import ClimbVisionConfig, ClimbVisionForClassification
+    from climb_hf.processing.image_processor import ClimbImageProcessor
+    from climb_hf.training.arguments import ClimbTrainingArguments
+    from climb_hf.training.trainer import ClimbTrainer
+
+    chosen = dict(settings.get("training", {}))
+    evaluation = {} if held_out else {"eval_strategy": "no"}
+    arguments = ClimbTrainingArguments(output_dir=str(folder / "trainer"), **{**chosen, **evaluation})
+    set_seed(arguments.seed)
+    fields = {**settings.get("model", {}), **model_classes(names, settings.get("data", {}).get("labels", "climb"))}
+    pretrained = fields.pop("pretrained", False)
+    if pretrained:
+        model = ClimbVisionForClassification.from_backbone(fields.pop("backbone"), pretrained=pretrained, **fields)
+    else:
+        model = ClimbVisionForClassification(ClimbVisionConfig(**fields))
+    processor = ClimbImageProcessor(**{"size": model.config.image_size, **settings.get("processor", {})})
+    return ClimbTrainer(
+        model,
+        arguments,
+        train_dataset=mixture,
+        eval_dataset=combine(list(held_out.values())) if held_out else None,
+        processing_class=processor,
+    )
+
+
+def evaluate(
+    checkpoint: str | Path,
+    sources: Sources,
+    *,
+    split: str = "test",
+    output_dir: str | Path | None = None,
+    n_bootstrap: int = 1000,
+    seed: int = 0,
+    definition: str = "climb",
+    batch_size: int = 64,
+    cache_dir: str | Path | None = None,
+    num_proc: int | None = None,
+) -> "list[ResultRow]":
+    """Score a checkpoint on one split of several sources, with patient-cluster bootstrap intervals.
+
+    Where a source names copies of the same content (`duplicate_of`), its scored split is scored a second time without
+    them; those rows carry `settings["without_duplicates"]`.
+
+    Args:
+        checkpoint (`str` or `Path`): folder or Hub repository of a model of ours.
+        sources (`Mapping`): folder of the raw data by source name; the model must have been trained on each.
+        split (`str`, *optional*, defaults to `"test"`): the split to score.
+        output_dir (`str` or `Path`, *optional*): where `results.jsonl` and `predictions.npz` go; nowhere where absent.
+        n_bootstrap (`int`, *optional*, defaults to `1000`): bootstrap resamples; 0 for no intervals.
+        seed (`int`, *optional*, defaults to `0`): seed of the bootstrap.
+        definition (`str`, *optional*, defaults to `"climb"`): `"paper"` for the numbers as the paper prints them.
+        batch_size (`int`, *optional*, defaults to `64`): records per batch.
+        cache_dir (`str` or `Path`, *optional*): where tables are built.
+        num_proc (`int`, *optional*): worker processes of each build.
+
+    Returns:
+        `list[ResultRow]`: per source, per modality and over all sources.
+
+    Raises:
+        AccessError: the checkpoint is not there.
+        VocabularyError: the checkpoint lacks a class of a source; the message names what is missing.
+        SplitError: a source has no such split.
+    """
+    from climb_hf.mixture import combine
+    from climb_hf.training.evaluation import save_rows
+
+    trainer, facts = _load(checkpoint, batch_size)
+    settings = facts.get("recipe_settings", {})
+    data = {key: value for key, value in settings.get("data", {}).items() if key != "validation"}
+    for name, concepts in model_classes(list(sources))["source_classes"].items():
+        trainer.model.require_source(name, concepts)
+    parts = load_parts(sources, split, data, cache_dir=cache_dir, num_proc=num_proc)
+    rows = trainer.predict_rows(combine(list(parts.values())))
+    duplicates = {
+        (name, id_)
+        for name, part in parts.items()
+        for id_, of in zip(part["id"], part["duplicate_of"], strict=True)
+        if of
+    }
+    scoring = {"definition": definition, "n_bootstrap": n_bootstrap, "seed": seed}
+    common = _common_facts(checkpoint, facts, parts, split)
+    results = _score(trainer, rows, scoring, common)
+    if duplicates:
+        affected = {name for name, _ in duplicates}
+        kept = [
+            position
+            for position, key in enumerate(zip(rows["sources"], rows["ids"], strict=True))
+            if key[0] in affected and key not in duplicates
+        ]
+        again = _score(trainer, _select(rows, kept), scoring, {**common, "settings": WITHOUT_DUPLICATES})
+        results += [row for row in again if row.level == "source"]
+    if output_dir is not None:
+        from climb_hf.results import write_results
+
+        write_results(Path(output_dir) / "results.jsonl", results)
+        save_rows(rows, Path(output_dir) / "predictions.npz")
+    return results
+
+
+def _load(checkpoint: str | Path, batch_size: int) -> "tuple[ClimbTrainer, dict[str, Any]]":
+    from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+    from climb_hf.training.arguments import ClimbTrainingArguments
+    from climb_hf.training.trainer import ClimbTrainer
+
+    folder = Path(checkpoint)
+    if not (folder / "config.json").is_file() and (folder / "model" / "config.json").is_file():
+        folder = folder / "model"  # the folder that `train` was given
+    if folder.exists() and not (folder / "config.json").is_file():
+        raise AccessError(
+            f"`{folder}` holds no checkpoint: `config.json` is absent. Pass what `climb train --to DIR` was given."
+        )
+    place = str(folder) if folder.exists() else str(checkpoint)
+    model = AutoModelForImageClassification.from_pretrained(place)
+    processor = AutoImageProcessor.from_pretrained(place)
+    arguments = ClimbTrainingArguments(output_dir=None, per_device_eval_batch_size=batch_size)
+    facts_file = folder / TRAINING_FILE
+    facts = json.loads(facts_file.read_text(encoding="utf-8")) if facts_file.is_file() else {}
+    return ClimbTrainer(model, arguments, processing_class=processor), facts
+
+
+def _common_facts(
+    checkpoint: str | Path, facts: Mapping[str, Any], parts: Mapping[str, Any], split: str
+) -> dict[str, Any]:
+    from climb_hf.results import provenance
+
+    return {
+        "split": split,
+        "protocol": "multitask",
+        "model": Path(checkpoint).name,
+        "seed": facts.get("seed"),
+        "recipe_hash": facts.get("recipe_hash"),
+        "synthetic": bool(facts.get("synthetic", False)),
+        "date": datetime.now(UTC).date().isoformat(),
+        "versions": provenance(),
+        "facts_by_source": {name: {"data_fingerprint": data_fingerprint(part)} for name, part in parts.items()},
+    }
+
+
+def _score(
+    trainer: "ClimbTrainer", rows: dict[str, Any], scoring: Mapping[str, Any], facts: Mapping[str, Any]
+) -> "list[ResultRow]":
+    from climb_hf.results import rows_from_metrics
+    from climb_hf.training.evaluation import Scheme, score_rows
+
+    config = trainer.model.config
+    scheme = Scheme(config.vocabulary, config.source_classes, config.source_multi_label)
+    present = {name: name for name in dict.fromkeys(rows["sources"])}
+    _, table = score_rows(rows, rows["sources"], scheme.relabelled(present), **scoring)
+    return rows_from_metrics(table, **facts)
+
+
+def _select(rows: Mapping[str, Any], positions: Sequence[int]) -> dict[str, Any]:
+    """Keep some rows of what `predict_rows` returned."""
+    import numpy as np
+
+    kept = np.asarray(positions, dtype=np.int64)
+    return {
+        key: values[kept] if isinstance(values, np.ndarray) else [values[position] for position in positions]
+        for key, values in rows.items()
+    }

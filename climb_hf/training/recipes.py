@@ -1,0 +1,258 @@
+"""Recipes: the hyperparameters of a run in YAML, with one level of inheritance and overrides from the command line.
+
+A recipe has the sections `model`, `processor`, `data` and `training`; every key is checked against the class it will be
+given to, so a misspelt key is refused with the names that are near it.
+"""
+
+import dataclasses
+import hashlib
+import inspect
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from climb_hf.errors import OptionError
+
+if TYPE_CHECKING:
+    from climb_hf.training.arguments import ClimbTrainingArguments
+
+__all__ = ["list_recipes", "load_recipe", "recipe_hash", "training_arguments"]
+
+_FOLDER = Path(__file__).with_name("recipes")
+_SECTIONS = ("model", "processor", "data", "training")
+_TOP = ("name", "description", *_SECTIONS)
+#: `model`: besides the fields of the model's configuration.
+_MODEL = ("type", "checkpoint", "pretrained")
+#: `data`: arguments of `climb_hf.load_mixture`, and the splits to train and evaluate on.
+_DATA = ("sources", "options", "vocabulary", "num_proc", "streaming", "train_split", "eval_split")
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML with the scalars of YAML 1.2: `1e-4` is a number, `no` is a string; a key may stand once."""
+
+    yaml_implicit_resolvers: dict = {}  # noqa: RUF012 - filled below
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        if repeated := sorted({str(key) for key in keys if keys.count(key) > 1}):
+            raise OptionError(f"the keys {repeated} stand twice in one section of the recipe; keep one of each.")
+        return super().construct_mapping(node, deep)
+
+
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|false|False", "tTfF"),
+    ("null", r"null|Null|~|", ["n", "N", "~", ""]),
+    ("int", r"[-+]?[0-9]+", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan", "-+.0123456789"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first))
+
+
+def list_recipes() -> list[str]:
+    """Return the names of the recipes that come with the library.
+
+    Returns:
+        `list[str]`: names for `load_recipe`, sorted.
+
+    Example:
+        >>> list_recipes()
+        ['paper_vision', 'quick']
+    """
+    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+
+
+def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Load a recipe, with what it inherits and what is overridden.
+
+    Args:
+        name_or_path (`str` or `Path`): name of a recipe of the library, or path of a YAML file. `base:` in the file names
+            one other recipe, by name or by a path relative to the file; sections are merged key by key.
+        overrides (`Sequence[str]`, *optional*): `"section.key=value"`, the value in YAML; deeper keys reach into
+            dictionaries (`"training.lr_scheduler_kwargs.num_cycles=1"`).
+
+    Returns:
+        `dict`: `name`, `description`, `model`, `processor`, `data`, `training`; absent sections are empty.
+
+    Raises:
+        OptionError: no such recipe, a file that is no recipe, an unknown key, or an override that cannot be applied.
+
+    Example:
+        >>> recipe = load_recipe("quick", ["training.learning_rate=1e-4", "training.mixture=balanced"])
+        >>> recipe["training"]["learning_rate"], recipe["training"]["mixture"]
+        (0.0001, 'balanced')
+    """
+    path = _find(name_or_path, Path())
+    content = _read(path)
+    base = content.pop("base", None)
+    if base is not None:
+        inherited = _read(_find(base, path.parent))
+        if inherited.pop("base", None) is not None:
+            raise OptionError(
+                f"`{path}` inherits from `{base}`, which inherits itself; a recipe may have one base only."
+            )
+        content = _merged(inherited, content)
+    _refuse_unknown(content, _TOP, f"`{path.name}`")
+    recipe: dict[str, Any] = {"name": path.stem, "description": "", **content}
+    for section in _SECTIONS:
+        recipe.setdefault(section, {})
+        if not isinstance(recipe[section], dict):
+            raise OptionError(f"section `{section}` of `{path.name}` must hold keys, found {recipe[section]!r}.")
+    for override in overrides:
+        _apply(recipe, override)
+    _check(recipe, path.name)
+    return recipe
+
+
+def recipe_hash(recipe: Mapping[str, Any]) -> str:
+    """Return the fingerprint of what a recipe sets; its name and description do not count.
+
+    Args:
+        recipe (`Mapping`): from `load_recipe`.
+
+    Returns:
+        `str`: SHA-256 of the canonical JSON of its sections, 64 hexadecimal digits.
+
+    Example:
+        >>> recipe_hash({"name": "a", "training": {"x": 1, "y": 2}}) == recipe_hash({"training": {"y": 2, "x": 1}})
+        True
+    """
+    content = {section: recipe.get(section) or {} for section in _SECTIONS}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def training_arguments(
+    recipe: Mapping[str, Any],
+    output_dir: str | Path,
+    **overrides: Any,  # noqa: ANN401 - any field of the arguments
+) -> "ClimbTrainingArguments":
+    """Return the arguments of a run from a recipe.
+
+    Args:
+        recipe (`Mapping`): from `load_recipe`.
+        output_dir (`str` or `Path`): where checkpoints go.
+        **overrides: fields that take precedence over the recipe's.
+
+    Returns:
+        `ClimbTrainingArguments`.
+
+    Raises:
+        OptionError: a value that is not allowed.
+    """
+    from climb_hf.training.arguments import ClimbTrainingArguments
+
+    return ClimbTrainingArguments(**{**recipe["training"], **overrides, "output_dir": str(output_dir)})
+
+
+def _find(name: str | Path, folder: Path) -> Path:
+    path = folder / name
+    if path.suffix in (".yaml", ".yml"):
+        if path.is_file():
+            return path
+        raise OptionError(f"there is no recipe `{path}`; the library has {', '.join(list_recipes())}.")
+    if str(name) in list_recipes():
+        return _FOLDER / f"{name}.yaml"
+    raise OptionError(
+        f"there is no recipe {str(name)!r}{_near(str(name), list_recipes())}; the library has "
+        f"{', '.join(list_recipes())}. A file is given by its path, which ends in `.yaml`."
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise OptionError(f"`{path}` is no valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise OptionError(f"`{path}` must hold the sections {', '.join(_SECTIONS)}, found {type(content).__name__}.")
+    return content
+
+
+def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in own.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        result[key] = _merged(base[key], value) if both else value
+    return result
+
+
+def _apply(recipe: dict[str, Any], override: str) -> None:
+    name, equals, text = override.partition("=")
+    keys = name.strip().split(".")
+    if not equals or len(keys) < 2 or not all(keys) or keys[0] not in _SECTIONS:
+        raise OptionError(
+            f"an override must be `section.key=value` with one of the sections {', '.join(_SECTIONS)}, found "
+            f"{override!r}{_near(keys[0], _SECTIONS)}."
+        )
+    try:
+        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise OptionError(f"the value of `{override}` is no valid YAML: {error}") from error
+    target = recipe
+    for depth, key in enumerate(keys[:-1]):
+        if target.get(key) is None:
+            target[key] = {}
+        if not isinstance(target[key], dict):
+            raise OptionError(f"`{'.'.join(keys[: depth + 1])}` is {target[key]!r}, so `{name}` cannot be set in it.")
+        target[key] = dict(target[key])
+        target = target[key]
+    target[keys[-1]] = value
+
+
+def _check(recipe: Mapping[str, Any], file: str) -> None:
+    from climb_hf.training.arguments import ClimbTrainingArguments
+
+    training = {field.name for field in dataclasses.fields(ClimbTrainingArguments) if field.init} - {"output_dir"}
+    _refuse_unknown(recipe["training"], training, f"section `training` of `{file}`")
+    _refuse_unknown(recipe["data"], _DATA, f"section `data` of `{file}`")
+    configuration = _configuration_class(recipe["model"], file)
+    fields = {field.name for field in dataclasses.fields(configuration)}
+    _refuse_unknown(recipe["model"], fields | set(_MODEL), f"section `model` of `{file}`")
+    _refuse_unknown(recipe["processor"], _processor_fields(configuration), f"section `processor` of `{file}`")
+
+
+def _configuration_class(model: Mapping[str, Any], file: str) -> type:
+    from transformers import CONFIG_MAPPING
+
+    kind = model.get("type")
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+        known = [name for name in CONFIG_MAPPING if name.startswith("climb_")] or list(CONFIG_MAPPING)
+        raise OptionError(
+            f"section `model` of `{file}` must name the `type` of the model, found {kind!r}"
+            f"{_near(str(kind), known)}; ours are {', '.join(known[:20])}."
+        )
+    return CONFIG_MAPPING[kind]
+
+
+def _processor_fields(configuration: type) -> set[str]:
+    from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING
+    from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
+
+    for mapping in (IMAGE_PROCESSOR_MAPPING, FEATURE_EXTRACTOR_MAPPING):
+        if configuration not in mapping:
+            continue
+        found = mapping[configuration]
+        choices = found.values() if isinstance(found, dict) else found if isinstance(found, tuple) else (found,)
+        for processor in choices:
+            if processor is not None:
+                declared = getattr(getattr(processor, "valid_kwargs", None), "__annotations__", None)
+                return set(declared or inspect.signature(processor.__init__).parameters) - {"self", "kwargs"}
+    return set()
+
+
+def _refuse_unknown(found: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+    known = sorted(known)
+    for key in found:
+        if key not in known:
+            some = f"{', '.join(known[:40])}{' …' if len(known) > 40 else ''}" if known else "none"
+            raise OptionError(f"{where} has the unknown key `{key}`{_near(str(key), known)}; known keys: {some}.")
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    found = get_close_matches(name, list(known), n=3)
+    return f" (near: {', '.join(found)})" if found else ""

@@ -68,6 +68,9 @@ class Climb(datasets.GeneratorBasedBuilder):
         AccessError: the raw data is not where it should be; the message says how to get it.
     """
 
+    hash: str | None
+    _writer_batch_size: int | None
+    _output_dir: str
     BUILDER_CONFIG_CLASS = ClimbConfig
     BUILDER_CONFIGS: ClassVar[list[ClimbConfig]] = [
         ClimbConfig(name=name, version=get_source(name).version) for name in source_names()

@@ -11,7 +11,7 @@ from climb_hf.registry import get_source
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features, IterableDataset, IterableDatasetDict
 
-__all__ = ["combine", "load_mixture"]
+__all__ = ["combine", "load_mixture", "source_options"]
 
 _ORDER = ("train", "validation", "test")
 
@@ -67,7 +67,7 @@ def load_mixture(
     folders = dict(sources) if isinstance(sources, Mapping) else dict.fromkeys(sources)
     parts = {}
     for name, folder in folders.items():
-        chosen = _options(name, options or {})
+        chosen = source_options(name, options or {})
         parts[name] = load_dataset(name, folder, streaming=streaming, num_proc=num_proc, cache_dir=cache_dir, **chosen)
     names = [name for name in _ORDER if any(name in part for part in parts.values())]
     if split is not None and split not in names:
@@ -83,7 +83,23 @@ def load_mixture(
     return IterableDatasetDict(mixed) if streaming else DatasetDict(mixed)
 
 
-def _options(name: str, options: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def source_options(name: str, options: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the options of one source in a mixture: those for all sources that it has, then its own.
+
+    Args:
+        name (`str`): the source.
+        options (`Mapping`): options by source name; those under `"*"` are for all.
+
+    Returns:
+        `dict[str, Any]`.
+
+    Raises:
+        OptionError: `labels="raw"`, which shares no vocabulary with another source.
+
+    Example:
+        >>> source_options("brain_tumor", {"*": {"num_frames": 4, "image_size": 64}, "brain_tumor": {"strict": True}})
+        {'image_size': 64, 'strict': True}
+    """
     known = get_source(name).option_names
     shared = {key: value for key, value in options.get("*", {}).items() if key in known}
     chosen = {**shared, **options.get(name, {})}

@@ -54,12 +54,12 @@ def group_split(group: str, fractions: Mapping[str, float], seed: int = 42) -> s
     """
     if abs(sum(fractions.values()) - 1.0) > 1e-9:
         raise SplitError(f"split fractions must sum to 1, got {dict(fractions)}; correct the source's `fractions`.")
-    place, bound = group_fraction(group, seed), 0.0
+    place, bound, split = group_fraction(group, seed), 0.0, ""
     for split, share in fractions.items():
         bound += share
         if place < bound:
-            return split
-    return next(reversed(fractions))
+            break
+    return split  # the last one where rounding leaves the bound just below the place
 
 
 def carve_validation(split: str, group: str, share: float, seed: int = 42) -> str:

@@ -261,6 +261,45 @@ def test_sizes_of_the_backbones_in_the_paper(config, parameters, width):
     assert model.hidden_size == width
 
 
+def test_tokens_have_one_layout():
+    model = ClimbVisionModel(timm_config("swin_tiny_patch4_window7_224", backbone_kwargs=SWIN)).eval()
+    pixels = torch.randn(1, 3, 32, 32)
+    features = model.backbone.forward_features(pixels)  # (1, 4, 4, 32), channels last
+    tokens = forward(model, {"pixel_values": pixels}).last_hidden_state
+    assert torch.equal(tokens[0, 6], features[0, 1, 2])
+    model = ClimbVisionModel(timm_config("test_resnet", 64)).eval()
+    pixels = torch.randn(1, 3, 64, 64)
+    features = model.backbone.forward_features(pixels)  # (1, 96, 2, 2), channels first
+    tokens = forward(model, {"pixel_values": pixels}).last_hidden_state
+    assert torch.equal(tokens[0, 2], features[0, :, 1, 0])
+    with pytest.raises(OptionError, match="returns several feature maps"):
+        ClimbVisionModel(timm_config("crossvit_9_240", 240))(torch.zeros(1, 3, 240, 240))
+
+
+def test_checkpointing_reaches_the_backbone():
+    model = ClimbVisionForClassification(timm_config())
+    model.activation_checkpointing_enable()
+    assert model.climb_vision.backbone.grad_checkpointing
+    model.activation_checkpointing_disable()
+    assert not model.climb_vision.backbone.grad_checkpointing
+    backbone = ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1])
+    model = ClimbVisionForClassification(hub_config(backbone, image_size=32))
+    assert not model.supports_gradient_checkpointing
+
+
+def test_weights_that_modules_share_are_saved_once(tmp_path):
+    import timm
+
+    entry = timm.create_model("coat_lite_tiny", num_classes=0, serial_depths=(2, 1, 1, 1))
+    assert entry.serial_blocks1[0].cpe is entry.serial_blocks1[1].cpe
+    config = timm_config("coat_lite_tiny", 224, backbone_kwargs={"serial_depths": (2, 1, 1, 1)})
+    model = ClimbVisionForClassification(config).eval()
+    model.save_pretrained(tmp_path)
+    loaded = ClimbVisionForClassification.from_pretrained(tmp_path)
+    assert_same_tensors(model, loaded)
+    assert loaded.climb_vision.backbone.serial_blocks1[0].cpe is loaded.climb_vision.backbone.serial_blocks1[1].cpe
+
+
 def test_a_backbone_without_weights_has_its_own_initialisation():
     torch.manual_seed(0)
     model = ClimbVisionForClassification(timm_config("convnextv2_atto", backbone_kwargs=CONVNEXT))

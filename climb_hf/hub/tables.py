@@ -90,6 +90,11 @@ def _varying(keys: Sequence[tuple[str, ...]]) -> list[tuple[int, str]]:
     return [(position, name) for position, name in names.items() if len({key[position] for key in keys}) > 1]
 
 
+def _level(lines: Iterable[dict[str, ResultRow]]) -> str:
+    levels = {row.confidence for line in lines for row in line.values() if row.interval is not None}
+    return " or ".join(f"{value:.0%}" for value in sorted(levels or {0.95}))
+
+
 def _count(value: int | None) -> str:
     return "n/a" if value is None else f"{value:,}"
 
@@ -107,8 +112,7 @@ def results_table(rows: Iterable[ResultRow]) -> str:
     if not lines:
         return ""
     extra = _varying(list(lines))
-    levels = {row.confidence for line in lines.values() for row in line.values() if row.interval is not None} or {0.95}
-    level = " or ".join(f"{value:.0%}" for value in sorted(levels))
+    level = _level(lines.values())
     counts = ["n", "groups", "classes"]
     head = [
         "source",
@@ -173,7 +177,15 @@ def subgroup_table(rows: Iterable[ResultRow]) -> str:
     if not lines:
         return ""
     extra = _varying(list(lines))
-    head = ["source", "split", "subgroup", *(name for _, name in extra), "AUC [CI]", "sensitivity", "specificity", "n"]
+    head = [
+        "source",
+        "split",
+        "subgroup",
+        *(name for _, name in extra),
+        f"AUC [{_level(lines.values())} CI]",
+        *_COLUMNS[1:],
+        "n",
+    ]
     cells = [
         [
             *key[:3],

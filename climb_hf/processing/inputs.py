@@ -55,7 +55,7 @@ def _converts_well(path: Path) -> bool:
 
     from climb_hf.readers.integrity import damage_named
 
-    with damage_named(str(path), "open"), Image.open(path) as picture:
+    with damage_named(str(path), "opening"), Image.open(path) as picture:
         if picture.mode.startswith(("I", "F")):
             return False
         if picture.mode not in ("RGBA", "LA", "PA") and "transparency" not in picture.info:

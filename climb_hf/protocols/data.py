@@ -5,15 +5,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from climb_hf import vocabulary
 from climb_hf.errors import OptionError, SplitError
 from climb_hf.loading import load_dataset
+from climb_hf.mixture import source_options
 from climb_hf.registry import get_source, unknown_source
+from climb_hf.vocabulary import concepts, string_vocabulary
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["data_fingerprint", "load_parts", "model_classes", "parse_sources", "source_options"]
+__all__ = ["data_fingerprint", "load_parts", "model_classes", "parse_sources"]
 
 Sources = Mapping[str, str | Path | None]
 
@@ -47,28 +48,10 @@ def parse_sources(arguments: Sequence[str]) -> dict[str, str | None]:
     return sources
 
 
-def source_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of a recipe's data options that a source has.
-
-    Args:
-        name (`str`): the source.
-        options (`Mapping[str, Any]`): options for all sources; `per_source` holds options by name.
-
-    Returns:
-        `dict[str, Any]`.
-
-    Raises:
-        UnknownSourceError: no such source.
-    """
-    known = get_source(name).option_names
-    shared = {key: value for key, value in options.items() if key in known}
-    return {**shared, **(options.get("per_source") or {}).get(name, {})}
-
-
 def load_parts(
     sources: Sources,
     split: str,
-    options: Mapping[str, Any],
+    options: Mapping[str, Mapping[str, Any]],
     *,
     cache_dir: str | Path | None = None,
     num_proc: int | None = None,
@@ -79,7 +62,7 @@ def load_parts(
     Args:
         sources (`Mapping`): folder by name.
         split (`str`): `"train"`, `"validation"` or `"test"`.
-        options (`Mapping[str, Any]`): data options, see `source_options`.
+        options (`Mapping`): options by source name, those under `"*"` for all; see `climb_hf.load_mixture`.
         cache_dir (`str` or `Path`, *optional*): where tables are built.
         num_proc (`int`, *optional*): worker processes of each build.
         is_required (`bool`, *optional*, defaults to `True`): whether a source without the split is an error.
@@ -101,7 +84,9 @@ def load_parts(
     return parts
 
 
-def model_classes(names: Sequence[str], labels: str = "climb") -> dict[str, Any]:
+def model_classes(
+    names: Sequence[str], options: Mapping[str, Mapping[str, Any]] | None = None, vocabulary: str = "concepts"
+) -> dict[str, Any]:
     """Return the fields of a model's configuration that say what its outputs mean.
 
     Classes that no value of the publisher can give (`SourceVocabulary.classes_without_values`) are left out of V_k: an
@@ -109,23 +94,28 @@ def model_classes(names: Sequence[str], labels: str = "climb") -> dict[str, Any]
 
     Args:
         names (`Sequence[str]`): sources the model is for.
-        labels (`str`, *optional*, defaults to `"climb"`): their label scheme.
+        options (`Mapping`, *optional*): options by source name, which may choose a label scheme.
+        vocabulary (`str`, *optional*, defaults to `"concepts"`): `"strings"` merges classes by their lower-cased
+            string (see `climb_hf.load_mixture`).
 
     Returns:
-        `dict`: `vocabulary` (all of V), `source_classes` (V_k by source) and `source_multi_label`.
+        `dict`: `vocabulary` (all of V, or the strings of the sources), `source_classes` (V_k by source) and
+        `source_multi_label`.
 
     Example:
         >>> model_classes(["proteins"])["source_classes"]
         {'proteins': ['protein.enzyme', 'protein.not_enzyme']}
     """
-    classes, multi_label = {}, {}
+    outputs, classes, multi_label = list(concepts()), {}, {}
+    units, unit_of = string_vocabulary(list(names)) if vocabulary == "strings" else ((), {})
     for name in names:
-        scheme = get_source(name).vocabulary(labels if labels in get_source(name).label_schemes else "climb")
-        never = {scheme.concepts[scheme.classes.index(value)] for value in scheme.classes_without_values}
-        classes[name] = [concept for concept in scheme.concepts if concept not in never]
+        scheme = get_source(name).vocabulary(source_options(name, options or {}).get("labels", "climb"))
+        pairs = zip(scheme.classes, scheme.concepts, strict=True)
+        usable = [concept for value, concept in pairs if value not in scheme.classes_without_values]
+        classes[name] = [unit_of[name, concept] for concept in usable] if units else usable
         multi_label[name] = scheme.multi_label
     return {
-        "vocabulary": list(vocabulary.concepts()),
+        "vocabulary": list(units) or outputs,
         "source_classes": classes,
         "source_multi_label": multi_label,
     }

@@ -1,5 +1,6 @@
 """Joint training of one encoder on any mixture of sources, and its evaluation source by source (CLIMB paper, RQ1)."""
 
+import functools
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from climb_hf.errors import AccessError, OptionError
-from climb_hf.protocols.data import Sources, data_fingerprint, load_parts, model_classes, source_options
+from climb_hf.mixture import combine, source_options
+from climb_hf.protocols.data import Sources, data_fingerprint, load_parts, model_classes
 from climb_hf.training.recipes import load_recipe, recipe_hash
 
 if TYPE_CHECKING:
@@ -79,33 +81,42 @@ def train(
         TrainingError: the loss is no longer finite; the records of the batch are named.
     """
     from climb_hf.hub import save_checkpoint
-    from climb_hf.mixture import combine
 
     settings = load_recipe(recipe, overrides)
-    data = settings.get("data", {})
-    parts = load_parts(sources, "train", data, cache_dir=cache_dir, num_proc=num_proc)
-    held_out = load_parts(sources, "validation", data, cache_dir=cache_dir, num_proc=num_proc, is_required=False)
+    data = settings["data"]
+    load = functools.partial(load_parts, sources, options=_options(data), cache_dir=cache_dir, num_proc=num_proc)
+    parts = load(split=data.get("train_split", "train"))
+    held_out = load(split=data.get("eval_split", "validation"), is_required=False)
     _refuse_without_pictures(parts)
-    trainer = _trainer(settings, Path(output_dir), list(sources), combine(list(parts.values())), held_out)
+    mixed = [
+        combine(list(part.values()), vocabulary=data.get("vocabulary", "concepts"), of=list(sources)) if part else None
+        for part in (parts, held_out)
+    ]
+    trainer = _trainer(settings, Path(output_dir), list(sources), *mixed)
     trainer.train(resume_from_checkpoint=True if resume else None)
     facts = {
         "sources": list(sources),
-        "recipe": str(settings.get("name", recipe)),
+        "recipe": settings["name"],
         "seed": trainer.args.seed,
         "n_examples": {name: len(part) for name, part in parts.items()},
         "data_fingerprints": {name: data_fingerprint(part) for name, part in parts.items()},
-        "options": {name: source_options(name, data) for name in sources},
+        "options": {name: source_options(name, _options(data)) for name in sources},
         "synthetic": synthetic,
         "date": datetime.now(UTC).date().isoformat(),
     }
     folder = Path(output_dir) / "model"
+    processor: Any = trainer.processing_class
     if trainer.is_world_process_zero():
-        save_checkpoint(folder, trainer.model, trainer.processing_class, recipe=settings, training=facts)
+        save_checkpoint(folder, trainer.model, processor, recipe=settings, training=facts)
         kept = {**facts, "recipe_settings": settings, "recipe_hash": recipe_hash(settings)}
         (folder / TRAINING_FILE).write_text(json.dumps(kept, indent=1), encoding="utf-8")
         (folder / HISTORY_FILE).write_text(json.dumps(trainer.state.log_history, indent=1), encoding="utf-8")
     trainer.accelerator.wait_for_everyone()
     return Run(folder, trainer.state.log_history, facts)
+
+
+def _options(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return data.get("options") or {}
 
 
 def _refuse_without_pictures(parts: Mapping[str, Any]) -> None:
@@ -118,32 +129,33 @@ def _refuse_without_pictures(parts: Mapping[str, Any]) -> None:
 
 
 def _trainer(
-    settings: Mapping[str, Any], folder: Path, names: list[str], mixture: "Dataset", held_out: "Mapping[str, Dataset]"
+    settings: Mapping[str, Any], folder: Path, names: list[str], mixture: "Dataset", held_out: "Dataset | None"
 ) -> "ClimbTrainer":
     from transformers import set_seed
 
-    from climb_hf.mixture import combine
     from climb_hf.models.vision import ClimbVisionConfig, ClimbVisionForClassification
     from climb_hf.processing.image_processor import ClimbImageProcessor
-    from climb_hf.training.arguments import ClimbTrainingArguments
+    from climb_hf.training.recipes import training_arguments
     from climb_hf.training.trainer import ClimbTrainer
 
-    chosen = dict(settings.get("training", {}))
-    evaluation = {} if held_out else {"eval_strategy": "no"}
-    arguments = ClimbTrainingArguments(output_dir=str(folder / "trainer"), **{**chosen, **evaluation})
+    unscored = {} if held_out is not None else {"eval_strategy": "no", "load_best_model_at_end": False}
+    arguments = training_arguments(settings, folder / "trainer", **unscored)
     set_seed(arguments.seed)
-    fields = {**settings.get("model", {}), **model_classes(names, settings.get("data", {}).get("labels", "climb"))}
+    data = settings["data"]
+    classes = model_classes(names, _options(data), data.get("vocabulary", "concepts"))
+    fields = {**settings["model"], **classes}
+    fields.pop("type", None)
     pretrained = fields.pop("pretrained", False)
     if pretrained:
         model = ClimbVisionForClassification.from_backbone(fields.pop("backbone"), pretrained=pretrained, **fields)
     else:
         model = ClimbVisionForClassification(ClimbVisionConfig(**fields))
-    processor = ClimbImageProcessor(**{"size": model.config.image_size, **settings.get("processor", {})})
+    processor = ClimbImageProcessor(**{"size": model.config.image_size, **settings["processor"]})
     return ClimbTrainer(
         model,
         arguments,
         train_dataset=mixture,
-        eval_dataset=combine(list(held_out.values())) if held_out else None,
+        eval_dataset=held_out,
         processing_class=processor,
     )
 
@@ -186,16 +198,16 @@ def evaluate(
         VocabularyError: the checkpoint lacks a class of a source; the message names what is missing.
         SplitError: a source has no such split.
     """
-    from climb_hf.mixture import combine
     from climb_hf.training.evaluation import save_rows
 
     trainer, facts = _load(checkpoint, batch_size)
-    settings = facts.get("recipe_settings", {})
-    data = {key: value for key, value in settings.get("data", {}).items() if key != "validation"}
-    for name, concepts in model_classes(list(sources))["source_classes"].items():
+    data = facts.get("recipe_settings", {}).get("data", {})
+    vocabulary = data.get("vocabulary", "concepts")
+    classes = model_classes(list(sources), _options(data), vocabulary)["source_classes"]
+    for name, concepts in classes.items():
         trainer.model.require_source(name, concepts)
-    parts = load_parts(sources, split, data, cache_dir=cache_dir, num_proc=num_proc)
-    rows = trainer.predict_rows(combine(list(parts.values())))
+    parts = load_parts(sources, split, _options(data), cache_dir=cache_dir, num_proc=num_proc)
+    rows = trainer.predict_rows(combine(list(parts.values()), vocabulary=vocabulary, of=facts.get("sources", ())))
     duplicates = {
         (name, id_)
         for name, part in parts.items()

@@ -41,7 +41,7 @@ def result_table(rows: "Sequence[ResultRow]", metrics: Sequence[str] = _SHOWN) -
         if row.subgroup is None:
             key = (row.level, row.source, bool(row.settings.get("without_duplicates")))
             lines.setdefault(key, {})[row.metric] = row
-    table = []
+    table: list[dict[str, object]] = []
     for (level, source, is_reduced), found in lines.items():
         first = next(iter(found.values()))
         name = {"source": source, "modality": f"mean of {source}", "overall": "mean of all sources"}[level]

@@ -1,7 +1,7 @@
 """Recipes: the hyperparameters of a run in YAML, with one level of inheritance and overrides from the command line.
 
-A recipe has the sections `model`, `processor`, `data` and `training`; every key is checked against the class it will be
-given to, so a misspelt key is refused with the names that are near it.
+A recipe has the sections `model`, `processor`, `data` and `training`; every key is checked against the class it will
+be given to, so a misspelt key is refused with the names that are near it.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict = {}  # noqa: RUF012 - filled below
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         if repeated := sorted({str(key) for key in keys if keys.count(key) > 1}):
             raise OptionError(f"the keys {repeated} stand twice in one section of the recipe; keep one of each.")
         return super().construct_mapping(node, deep)
@@ -47,8 +47,12 @@ class _Loader(yaml.SafeLoader):
 for _tag, _pattern, _first in (
     ("bool", r"true|True|false|False", "tTfF"),
     ("null", r"null|Null|~|", ["n", "N", "~", ""]),
-    ("int", r"[-+]?[0-9]+", "-+0123456789"),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan", "-+.0123456789"),
+    ("int", r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.inf)|\.nan",
+        "-+.0123456789",
+    ),
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first))
 
@@ -70,8 +74,8 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> dict
     """Load a recipe, with what it inherits and what is overridden.
 
     Args:
-        name_or_path (`str` or `Path`): name of a recipe of the library, or path of a YAML file. `base:` in the file names
-            one other recipe, by name or by a path relative to the file; sections are merged key by key.
+        name_or_path (`str` or `Path`): name of a recipe of the library, or path of a YAML file. `base:` in the file
+            names one other recipe, by name or by a path relative to the file; sections are merged key by key.
         overrides (`Sequence[str]`, *optional*): `"section.key=value"`, the value in YAML; deeper keys reach into
             dictionaries (`"training.lr_scheduler_kwargs.num_cycles=1"`).
 
@@ -99,7 +103,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> dict
     _refuse_unknown(content, _TOP, f"`{path.name}`")
     recipe: dict[str, Any] = {"name": path.stem, "description": "", **content}
     for section in _SECTIONS:
-        recipe.setdefault(section, {})
+        recipe[section] = {} if recipe.get(section) is None else recipe[section]
         if not isinstance(recipe[section], dict):
             raise OptionError(f"section `{section}` of `{path.name}` must hold keys, found {recipe[section]!r}.")
     for override in overrides:

@@ -1,0 +1,165 @@
+"""Recipes: inheritance, overrides, YAML scalars, unknown keys, and what the shipped ones say."""
+
+import pytest
+
+from climb_hf.errors import OptionError
+from climb_hf.training.recipes import list_recipes, load_recipe, recipe_hash, training_arguments
+
+SMALL = """
+model: {type: climb_vision, backbone: timm/test_vit}
+training: {learning_rate: 1e-4, lr_scheduler_kwargs: {num_cycles: 1}, seed: 3}
+"""
+
+
+@pytest.fixture
+def small(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    return path
+
+
+def test_paper_vision_holds_the_published_values():
+    training = load_recipe("paper_vision")["training"]
+    assert training["optimizer"] == "soap"
+    assert (training["learning_rate"], training["weight_decay"], training["max_grad_norm"]) == (1.5e-4, 1e-3, 2.0)
+    assert (training["adam_beta1"], training["adam_beta2"]) == (0.9, 0.95)
+    kwargs = training["optimizer_kwargs"]
+    assert kwargs["precondition_schedule"] == pytest.approx([1 / 3, 9])
+    assert (kwargs["precondition_frequency"], kwargs["max_precond_dim"], kwargs["merge_dims"]) == (2, 2048, True)
+    assert (training["num_train_epochs"], training["warmup_steps"]) == (5, 500)
+
+
+@pytest.mark.parametrize("name", ["quick", "paper_vision"])
+def test_shipped_recipes_make_arguments(name, tmp_path):
+    assert name in list_recipes()
+    recipe = load_recipe(name)
+    arguments = training_arguments(recipe, tmp_path, use_cpu=True)
+    assert arguments.learning_rate == recipe["training"]["learning_rate"]
+    assert arguments.optimizer == recipe["training"]["optimizer"]
+    assert arguments.output_dir == str(tmp_path)
+    assert recipe["data"]["eval_split"] == "validation"  # never chosen on the test split
+    assert recipe["model"]["image_size"] == recipe["processor"]["size"]
+
+
+def test_inheritance_merges_keys(tmp_path, small):
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "base: small.yaml\ntraining: {seed: 4, lr_scheduler_kwargs: {num_warmup: 2}}\nprocessor: {size: 64}\n"
+    )
+    recipe = load_recipe(own)
+    assert recipe["name"] == "own"
+    assert recipe["model"] == {"type": "climb_vision", "backbone": "timm/test_vit"}
+    assert recipe["training"] == {
+        "learning_rate": 1e-4,
+        "lr_scheduler_kwargs": {"num_cycles": 1, "num_warmup": 2},
+        "seed": 4,
+    }
+    assert recipe["processor"] == {"size": 64}
+    third = tmp_path / "third.yaml"
+    third.write_text("base: own.yaml\n")
+    with pytest.raises(OptionError, match="may have one base only"):
+        load_recipe(third)
+    named = tmp_path / "named.yaml"
+    named.write_text("base: quick\ntraining: {seed: 1}\n")
+    assert load_recipe(named)["training"] == {**load_recipe("quick")["training"], "seed": 1}
+
+
+def test_overrides(small):
+    overrides = [
+        "training.learning_rate=3e-5",
+        "training.lr_scheduler_kwargs.num_cycles=0.5",
+        "training.optimizer_kwargs.betas=[0.9, 0.95]",
+        "training.bf16=true",
+        "data.sources=[ham10000, no]",
+        "processor.augmentation=null",
+        "model.backbone=timm/a=b",
+    ]
+    recipe = load_recipe(small, overrides)
+    assert recipe["training"]["learning_rate"] == 3e-5
+    assert recipe["training"]["lr_scheduler_kwargs"] == {"num_cycles": 0.5}
+    assert recipe["training"]["optimizer_kwargs"] == {"betas": [0.9, 0.95]}
+    assert recipe["training"]["bf16"] is True
+    assert recipe["data"]["sources"] == ["ham10000", "no"]
+    assert recipe["processor"] == {"augmentation": None}
+    assert recipe["model"]["backbone"] == "timm/a=b"
+    assert load_recipe(small)["training"]["lr_scheduler_kwargs"] == {"num_cycles": 1}
+
+
+def test_scalars_of_yaml(tmp_path):
+    path = tmp_path / "scalars.yaml"
+    path.write_text(
+        "model: {type: climb_vision}\n"
+        "data: {options: {a: 1e-4, b: 1.5e-4, c: 5, d: 010, e: no, f: 'true', g: true, h: 1:30, i: -.5, j: ~,\n"
+        "  k: 2020-01-01, l: -3, m: 1.0.3}}\n"
+        "processor:\n"
+    )
+    assert load_recipe(path)["data"]["options"] == {
+        "a": 1e-4,
+        "b": 1.5e-4,
+        "c": 5,
+        "d": "010",
+        "e": "no",
+        "f": "true",
+        "g": True,
+        "h": "1:30",
+        "i": -0.5,
+        "j": None,
+        "k": "2020-01-01",
+        "l": -3,
+        "m": "1.0.3",
+    }
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.learning_rat=1", r"unknown key `learning_rat` \(near: learning_rate"),
+        ("training.output_dir=x", "unknown key `output_dir`"),
+        ("model.backbon=x", r"unknown key `backbon` \(near: backbone"),
+        ("processor.sizes=3", r"unknown key `sizes` \(near: size"),
+        ("data.source=[a]", r"unknown key `source` \(near: sources"),
+        ("trainin.seed=1", r"must be `section\.key=value`.*near: training"),
+        ("training.seed", r"must be `section\.key=value`"),
+        ("seed=1", r"must be `section\.key=value`"),
+        ("training.seed.deep=1", "`training.seed` is 3, so"),
+        ("training.seed=[", "no valid YAML"),
+        ("model.type=climb_visio", r"found 'climb_visio' \(near: climb_vision"),
+    ],
+)
+def test_unknown_keys_and_wrong_overrides(small, override, message):
+    with pytest.raises(OptionError, match=message):
+        load_recipe(small, [override])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("trainings: {}\n", r"unknown key `trainings` \(near: training"),
+        ("- a\n", "must hold the sections"),
+        ("training: 3\n", "section `training` of `wrong.yaml` must hold keys, found 3"),
+        ("training: {seed: 1, seed: 2}\n", "stand twice"),
+        ("training: {seed: !!python/object/apply:os.system [x]}\n", "no valid YAML"),
+        ("training: {}\n", "must name the `type` of the model, found None"),
+    ],
+)
+def test_files_that_are_no_recipes(tmp_path, text, message):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text)
+    with pytest.raises(OptionError, match=message):
+        load_recipe(path)
+
+
+def test_recipes_that_do_not_exist(tmp_path):
+    with pytest.raises(OptionError, match=r"no recipe 'quik' \(near: quick\).*path, which ends in `\.yaml`"):
+        load_recipe("quik")
+    with pytest.raises(OptionError, match="there is no recipe"):
+        load_recipe(tmp_path / "absent.yaml")
+
+
+def test_hash_is_of_the_content(small):
+    recipe = load_recipe(small)
+    renamed = {**recipe, "name": "x", "description": "y", "training": dict(reversed(recipe["training"].items()))}
+    assert recipe_hash(renamed) == recipe_hash(recipe)
+    assert len(recipe_hash(recipe)) == 64
+    assert recipe_hash(load_recipe(small, ["training.seed=4"])) != recipe_hash(recipe)
+    assert recipe_hash({"training": {"a": 1}}) == "2297752174b78981f8daa864afac513208df3a72a40f7f8d5bfd3f1faac72922"

@@ -114,7 +114,13 @@ def register_image_processors(module: ModuleType) -> None:
     from climb_hf.models.vision.configuration_vision import ClimbVisionConfig
     from climb_hf.processing.image_processor import ClimbImageProcessor
 
-    module.AutoImageProcessor.register(ClimbVisionConfig, ClimbImageProcessor, exist_ok=True)
+    register = module.AutoImageProcessor.register
+    if "image_processor_classes" in inspect.signature(register).parameters:
+        # one class serves both backends, so that neither falls back to the other with a warning
+        backends = dict.fromkeys(("torchvision", "pil"), ClimbImageProcessor)
+        register(ClimbVisionConfig, image_processor_classes=backends, exist_ok=True)
+    else:  # releases before the choice of backends
+        register(ClimbVisionConfig, ClimbImageProcessor, exist_ok=True)
 
 
 def hook_pillow(module: ModuleType) -> None:

@@ -112,6 +112,10 @@ def test_positive_counts():
     counts, rows = build().positive_counts(dataset)
     assert (counts.tolist(), rows) == ([0, 1, 2, 1], 5)
     assert build().positive_counts(dataset.select([0, 3]))[0].tolist() == [0, 1, 1, 1]
+    assert build().positive_counts(dataset.select([1, 1, 4, 1]))[0].tolist() == [0, 0, 3, 0]
+    nulls = Dataset.from_dict({"labels": [None, [1], None, [1, 4]]}, features=features)
+    assert build().positive_counts(nulls.select([3, 0, 1]))[0].tolist() == [0, 1, 2, 0]
+    assert build().positive_counts(nulls)[0].tolist() == [0, 1, 2, 0]
     assert build().positive_counts([{"labels": part} for part in labels])[0].tolist() == [0, 1, 2, 1]
 
 

@@ -266,6 +266,16 @@ def test_vocabulary_file_knows_foreign_concepts(tiny, tmp_path):
     assert found["sources"] == {}
 
 
+def test_example_of_the_documentation_runs(tmp_path, monkeypatch):
+    text = (Path(__file__).parents[1] / "docs" / "publishing.md").read_text(encoding="utf-8")
+    code = text.split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "publishing.md", "exec"), {})
+    written = {path.relative_to(tmp_path / "checkpoint").as_posix() for path in (tmp_path / "checkpoint").rglob("*")}
+    assert written - {".eval_results"} == CHECKPOINT - {"recipe.yaml"}
+    assert "| brain_tumor | test | 0.910 [0.880, 0.930] |" in (tmp_path / "checkpoint" / "README.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("variable", "text"),
     [("SOME_API_KEY", "plain-old-secret"), (None, "hf_" + "A1b2" * 9), (None, "-----BEGIN RSA PRIVATE KEY-----")],

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -81,188 +82,7 @@ FACTS = {
 }
 RECIPE = {"learning_rate": 0.0001, "epochs": 3, "hub_token": "hf_never", "data_dir": "/home/someone/raw/alpha"}
 
-CARD = """\
----
-base_model: timm/test_vit.r160_in1k
-datasets:
-- alpha
-- beta
-library_name: transformers
-license: other
-license_name: climb-data-terms
-license_link: LICENSE.md
-metrics:
-- roc_auc
-- recall
-- specificity
-- accuracy
-pipeline_tag: image-classification
-tags:
-- climb
-- medical
-- chest-x-ray
-- dermoscopy
-model-index:
-- name: tiny
-  results:
-  - task:
-      type: image-classification
-    dataset:
-      name: Alpha skin pictures
-      type: climb
-      config: alpha
-      split: test
-    metrics:
-    - type: roc_auc
-      value: 0.91234
-      name: AUC (macro, one-vs-rest)
-      args:
-        n: 2003
-        n_groups: 1500
-        definition: climb
-        confidence: 0.95
-        low: 0.89
-        high: 0.934
-    - type: recall
-      value: 0.8
-      name: sensitivity (macro)
-      args:
-        n: 2003
-        n_groups: 1500
-        definition: climb
-    - type: specificity
-      value: 0.85
-      name: specificity (macro)
-      args:
-        n: 2003
-        n_groups: 1500
-        definition: climb
-    - type: accuracy
-      value: 0.82
-      name: top-1 accuracy
-      args:
-        n: 2003
-        n_groups: 1500
-        definition: climb
----
-# tiny
-
-`ClimbVisionForClassification` with the backbone `timm/test_vit`, <PARAMETERS> parameters, one output for each of 4 \
-concepts. Made with climb-hf for 2 sources (Chest X-ray, Dermoscopy): alpha, beta.
-
-## Intended use and limits
-
-For research on clinical machine learning: benchmarking, transfer to other data, study of multitask training.
-
-* **Not a medical device.** Not tested or approved for diagnosis, triage or treatment, and not to be used for decisions \
-about patients.
-* The scores are not calibrated for another population, scanner, device or prevalence than that of the data below; check \
-on your own data before you rely on them.
-* The model scores the classes below and nothing else: a finding outside its vocabulary goes unseen, and every input gets \
-a score, one of another modality too.
-* Results can differ between groups of patients. See the subgroup table.
-
-## How to use
-
-```python
-import climb_hf  # registers the model with transformers
-import torch
-from PIL import Image
-from transformers import AutoImageProcessor, AutoModelForImageClassification
-
-checkpoint = "user/tiny"
-model = AutoModelForImageClassification.from_pretrained(checkpoint)
-processor = AutoImageProcessor.from_pretrained(checkpoint)
-
-inputs = processor(Image.open("image.png"))
-with torch.inference_mode():
-    logits = model(**inputs).logits
-source = "alpha"
-probabilities = model.masked_probabilities(logits, source)[0]
-for concept, probability in zip(model.config.source_classes[source], probabilities.tolist()):
-    print(f"{concept}: {probability:.3f}")
-```
-
-The image processor holds size and normalisation, the configuration the vocabulary: the checkpoint needs nothing else.
-
-## Results
-
-| source | split | AUC [95% CI] | sensitivity | specificity | n | groups | classes |
-|---|---|---|---|---|--:|--:|--:|
-| alpha | test | 0.912 [0.890, 0.934] | 0.800 | 0.850 | 2,003 | 1,500 | 2 of 2 |
-| beta | test | n/a (no class has both outcomes) | n/a (not recorded) | n/a (not recorded) | 12 | 5 | 0 of 2 |
-
-Per source over its own classes; macro means over the classes where the number is defined (`classes`: with both outcomes). \
-Decisions: the highest score of a single-label source, probability 0.5 or more of a multi-label one. Intervals: percentile \
-bootstrap over groups (patients or what stands for them). Also recorded: top-1 accuracy. Every number with its provenance \
-stands in `results.jsonl`.
-
-* Mean AUC of all sources (test, seed 3): 0.912 [0.890, 0.934], over 1 with a defined AUC
-
-### Subgroups
-
-| source | split | subgroup | AUC [95% CI] | sensitivity | specificity | n |
-|---|---|---|---|---|---|--:|
-| alpha | test | sex=female | 0.880 [0.850, 0.910] | n/a (not recorded) | n/a (not recorded) | 900 |
-
-## Vocabulary
-
-4 outputs, in the order of `model.config.vocabulary`; `vocabulary.json` lists them with their display names.
-A source is scored over its own classes only: `model.masked_probabilities(logits, source)`.
-
-| source | labels per example | classes |
-|---|---|---|
-| alpha | exactly one of 2 | Nevus (NV), Melanoma (MEL) |
-| beta | any number of 2 | Edema, Fracture |
-
-## Training data and its terms
-
-| source | title | licence | access | copies may be passed on | training examples |
-|---|---|---|---|---|--:|
-| alpha | [Alpha skin pictures](https://example.org/alpha) | `CC-BY-NC-4.0` | open | yes | 8,012 |
-| beta | [Beta \\| chest films](https://example.org/beta) | `LicenseRef-Beta-DUA`: Section 4: no copies | credentialed | no \
-| n/a |
-| base model | [timm/test_vit.r160_in1k](https://huggingface.co/timm/test_vit.r160_in1k) | `apache-2.0` | n/a | n/a | n/a |
-
-**Data under an agreement:** `beta`. Everyone who uses that data signs for it with its publisher. This repository
-holds weights and results, no data, and gives no access to any. Whoever publishes these weights has to make sure that the
-agreement allows it; whoever uses them must not try to reconstruct training examples or to identify a person.
-
-Known cautions of the sources:
-
-* `alpha`: The test split shares patients with train.
-
-**Licence of the weights:** `other`, because not under a licence of the Hub's list: `beta` (LicenseRef-Beta-DUA).
-
-## Training
-
-|  |  |
-|---|---|
-| recipe | `tiny` |
-| recipe hash | `<HASH>` (`recipe.yaml`) |
-| seed | 3 |
-| base model | `timm/test_vit.r160_in1k` |
-| date | 2026-01-31 |
-| data of alpha | `split_by=paper` |
-| fingerprint of alpha | `0123456789abcdef` |
-| versions | climb_hf 0.1.0, torch 2.6.0, python 3.11.0 |
-
-```yaml
-learning_rate: 0.0001
-epochs: 3
-data_dir: alpha
-```
-
-## Citation
-
-Cite the data that the model was trained on:
-
-```bibtex
-@misc{alpha, title={Alpha}}
-
-@misc{beta, title={Beta}}
-```
-"""
+CARD = Path(__file__).with_name("golden") / "model_card.md"
 
 
 @pytest.fixture
@@ -297,7 +117,8 @@ def test_full_text(sources):
     found = str(model_card(model, name="user/tiny", results=RESULTS, recipe=RECIPE, training=FACTS))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     hash_of_recipe = re.search(r"`([0-9a-f]{16})` \(`recipe.yaml`\)", found).group(1)
-    assert found == CARD.replace("<PARAMETERS>", f"{parameters:,}").replace("<HASH>", hash_of_recipe)
+    text = CARD.read_text(encoding="utf-8")
+    assert found == text.replace("<PARAMETERS>", f"{parameters:,}").replace("<HASH>", hash_of_recipe)
 
 
 def test_metadata_is_read_back_by_the_hub_client(sources):
@@ -325,6 +146,33 @@ def test_two_seeds_are_told_apart(sources):
     card = model_card(make_model(), name="x", results=rows)
     assert "| source | split | seed | AUC" in card.text
     assert "| alpha | test | 1 | 0.900 [no interval] |" in card.text
+
+
+def test_settings_are_told_apart(sources):
+    settings = ({"n_bootstrap": 100}, {"n_bootstrap": 100, "without_duplicates": True})
+    rows = [
+        ResultRow(source="alpha", split="test", metric="auc", value=0.9, n=5 - index, settings=values)
+        for index, values in enumerate(settings)
+    ]
+    card = model_card(make_model(), name="x", results=rows)
+    assert "| source | split | settings | AUC" in card.text
+    assert "| alpha | test | default | 0.900" in card.text
+    assert "| alpha | test | without duplicates | 0.900" in card.text
+    assert [entry["dataset"]["task_id"] for entry in yaml.safe_load(eval_results_yaml(rows))] == [
+        "alpha_auc", "alpha_auc_without_duplicates",
+    ]  # fmt: skip
+
+
+def test_pretrained_backbone_of_the_recipe_binds(sources):
+    recipe = {"model": {"backbone": "timm/convnextv2_atto.fcmae_ft_in1k", "pretrained": True}}
+    card = model_card(make_model(), name="x", recipe=recipe, training={"synthetic": True})
+    assert card.data.license == "cc-by-nc-4.0"
+    assert card.data.base_model == "timm/convnextv2_atto.fcmae_ft_in1k"
+    recipe["model"]["pretrained"] = "/home/someone/weights.safetensors"
+    card = model_card(make_model(), name="x", recipe=recipe, training={"synthetic": True})
+    assert card.data.license == "other"
+    recipe["model"]["pretrained"] = False
+    assert model_card(make_model(), name="x", recipe=recipe, training={"synthetic": True}).data.base_model is None
 
 
 def test_synthetic_is_said_everywhere_and_stays_off_leaderboards(sources):

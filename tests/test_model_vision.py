@@ -1,6 +1,7 @@
 import copy
 
 import pytest
+import timm
 import torch
 from torch import nn
 from transformers import (
@@ -17,6 +18,7 @@ from transformers import (
     ResNetConfig,
     Swinv2Config,
     ViTConfig,
+    ViTModel,
 )
 
 pytest.register_assert_rewrite("model_contract")
@@ -94,9 +96,6 @@ class TestContract(ModelContract):
     pass
 
 
-# --- frames ----------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", ["test_vit", "test_resnet"])
 def test_padded_frames_change_nothing_to_the_last_bit(name):
     torch.manual_seed(0)
@@ -154,9 +153,6 @@ def test_padding_stays_out_of_batch_norm():
     assert_same_tensors(model, other)
 
 
-# --- inputs ----------------------------------------------------------------------------------------------------------
-
-
 def test_grey_images_are_repeated_for_a_backbone_of_three_channels():
     model = ClimbVisionModel(timm_config()).eval()
     grey = torch.randn(2, 1, 32, 32)
@@ -200,9 +196,6 @@ def test_layers_and_attention_weights():
     assert plain.hidden_states is None
     with pytest.raises(OptionError, match="transformers backbone with `attn_implementation='eager'`"):
         model(torch.zeros(1, 3, 32, 32), output_attentions=True)
-
-
-# --- backbones -------------------------------------------------------------------------------------------------------
 
 
 def test_how_a_transformers_backbone_is_pooled():
@@ -288,8 +281,6 @@ def test_checkpointing_reaches_the_backbone():
 
 
 def test_weights_that_modules_share_are_saved_once(tmp_path):
-    import timm
-
     entry = timm.create_model("coat_lite_tiny", num_classes=0, serial_depths=(2, 1, 1, 1))
     assert entry.serial_blocks1[0].cpe is entry.serial_blocks1[1].cpe
     config = timm_config("coat_lite_tiny", 224, backbone_kwargs={"serial_depths": (2, 1, 1, 1)})
@@ -304,16 +295,12 @@ def test_a_backbone_without_weights_has_its_own_initialisation():
     torch.manual_seed(0)
     model = ClimbVisionForClassification(timm_config("convnextv2_atto", backbone_kwargs=CONVNEXT))
     torch.manual_seed(0)
-    import timm
-
     backbone = timm.create_model("convnextv2_atto", num_classes=0, **CONVNEXT)
     for name, value in backbone.state_dict().items():
         assert torch.equal(model.climb_vision.backbone.state_dict()[name], value), name
 
 
 def test_pretrained_timm_weights_survive(tmp_path):
-    import timm
-
     torch.manual_seed(3)
     original = timm.create_model("test_vit", img_size=32)  # with its own head of 1000 classes
     torch.save({"state_dict": original.state_dict()}, tmp_path / "vit.pth")
@@ -334,8 +321,6 @@ def test_pretrained_timm_weights_survive(tmp_path):
 
 
 def test_weights_that_do_not_arrive_are_noticed(tmp_path):
-    import timm
-
     state = timm.create_model("test_vit", img_size=32).state_dict()
     torch.save({f"vision_model.{name}": value for name, value in state.items()}, tmp_path / "prefixed.pth")
     torch.save({"epoch": 3}, tmp_path / "empty.pth")
@@ -364,6 +349,13 @@ def test_pretrained_transformers_weights_survive(tmp_path):
     expected = original(pixels).pooler_output
     for one in (model, ClimbVisionForClassification.from_pretrained(tmp_path / "saved")):
         assert torch.equal(exact(one)(pixels).pooler_output, expected)
+    vit = ViTModel(ViTConfig(**VIT)).to(torch.bfloat16)
+    vit.save_pretrained(tmp_path / "vit")
+    model = ClimbVisionModel.from_backbone(str(tmp_path / "vit"), backbone_pooling="cls")
+    model.save_pretrained(tmp_path / "saved")
+    for one in (model, ClimbVisionModel.from_pretrained(tmp_path / "saved")):
+        assert {parameter.dtype for parameter in one.parameters()} == {torch.float32}
+        assert torch.equal(one.backbone.layernorm.weight, vit.layernorm.weight.float())
     fresh = ClimbVisionModel.from_backbone(str(tmp_path / "dino"), pretrained=False)
     assert not torch.equal(forward(fresh, {"pixel_values": pixels}).pooler_output, expected)
 
@@ -380,9 +372,6 @@ def test_the_vision_tower_of_an_image_text_model(tmp_path):
     pixels = torch.randn(2, 3, 32, 32)
     expected = clip.vision_model(pixels).pooler_output
     assert torch.equal(exact(model)(pixels).pooler_output, expected)
-
-
-# --- configuration and vocabulary ------------------------------------------------------------------------------------
 
 
 def test_configurations_survive_json(tmp_path):
@@ -502,6 +491,5 @@ def test_the_auto_classes_take_the_models(tmp_path):
     AutoModel.register(ClimbVisionConfig, ClimbVisionModel, exist_ok=True)
     for auto in (AutoModelForImageClassification, AutoModelForVideoClassification):
         auto.register(ClimbVisionConfig, ClimbVisionForClassification, exist_ok=True)
-        model = auto.from_config(timm_config())
-        model.save_pretrained(tmp_path)
+        auto.from_config(timm_config()).save_pretrained(tmp_path)
         assert type(auto.from_pretrained(tmp_path)) is ClimbVisionForClassification

@@ -121,11 +121,13 @@ def test_source_codes():
     codes, names = source_codes(mixture().select([4, 0, 2]))
     assert names == ["isic2020", "ptbxl"]
     assert codes.tolist() == [0, 1, 0]
+    assert source_codes(mixture().select([1, 0]))[1] == ["ptbxl"]
     rows = [{"source": "b"}, {"source": "a"}, {"source": "b"}]
     assert source_codes(rows)[0].tolist() == [1, 0, 1]
     assert source_codes(mixture().remove_columns("source")) == (pytest.approx(np.zeros(5)), [""])
     with pytest.raises(SchemaError, match="row 1 of the training data has no `source`"):
         source_codes(datasets.Dataset.from_dict({"source": ["x", None]}))
+    assert source_codes(datasets.Dataset.from_dict({"source": ["x", None]}).select([0]))[1] == ["x"]
 
 
 def test_indexed_rows():

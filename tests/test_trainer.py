@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -163,7 +164,9 @@ def _process(rank, world, folder, options, port):
 
 def two_processes(folder, **options):
     folder.mkdir(exist_ok=True)
-    port = 20000 + os.getpid() % 20000
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     torch.multiprocessing.spawn(_process, (2, str(folder), options, port), nprocs=2)
     return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]
 
@@ -198,8 +201,7 @@ def test_two_processes_resume_exactly(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_both_stop_at_a_loss_that_is_not_finite(tmp_path, monkeypatch):
-    monkeypatch.setenv("CLIMB_TEST_POISON", "1")
+def test_two_processes_both_stop_at_a_loss_that_is_not_finite(tmp_path):
     results = two_processes(tmp_path / "two", per_device_train_batch_size=4, collator=_PoisonedCollator())
     assert [result["error"] for result in results] == [results[0]["error"]] * 2
     assert "chest-4" in results[0]["error"]

@@ -97,7 +97,7 @@ def model_card(
     Raises:
         OptionError: `training` holds a key that is no fact.
     """
-    facts, results = TrainingFacts.of(training), list(results)
+    facts, results = TrainingFacts.of(training).with_recipe(recipe), list(results)
     title = name.rstrip("/").rsplit("/", 1)[-1]
     parts = parts_of(model, facts)
     licence = combine_licences(parts)

@@ -81,7 +81,7 @@ def save_checkpoint(
         ...     print(*sorted(path.name for path in saved.iterdir()))
         README.md config.json model.safetensors preprocessor_config.json vocabulary.json
     """
-    folder, facts, results = Path(folder), TrainingFacts.of(training), list(results)
+    folder, facts, results = Path(folder), TrainingFacts.of(training).with_recipe(recipe), list(results)
     parts = parts_of(model, facts)
     licence = combine_licences(parts)
     card = model_card(model, name=name or folder.resolve().name, results=results, recipe=recipe, training=facts)

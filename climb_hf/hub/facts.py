@@ -74,6 +74,31 @@ class TrainingFacts:
                 content[name] = tuple(content[name])
         return cls(**content)
 
+    def with_recipe(self, recipe: Any) -> "TrainingFacts":  # noqa: ANN401 - nested plain values, or a dataclass
+        """Return the facts with the base model that a recipe names, where they name none themselves.
+
+        A recipe whose section `model` has `pretrained: true` starts from the published weights of its `backbone`. With
+        a path or another name there, the licence of those weights is not known.
+
+        Args:
+            recipe (`dict`, *optional*): the recipe.
+
+        Returns:
+            `TrainingFacts`.
+
+        Example:
+            >>> recipe = {"model": {"backbone": "timm/test_vit.r160_in1k", "pretrained": True}}
+            >>> TrainingFacts().with_recipe(recipe).base_model
+            'timm/test_vit.r160_in1k'
+        """
+        model = recipe.get("model") if isinstance(recipe, Mapping) else None
+        if self.base_model is not None or not isinstance(model, Mapping) or not model.get("pretrained"):
+            return self
+        if not isinstance(model.get("backbone"), str):
+            return self
+        licence = self.base_model_license or (None if model["pretrained"] is True else "unknown")
+        return dataclasses.replace(self, base_model=model["backbone"], base_model_license=licence)
+
     def data_terms(self, model_sources: tuple[str, ...]) -> list[Terms]:
         """Return the terms of every source trained on, now or before, in order of name.
 
@@ -88,7 +113,7 @@ class TrainingFacts:
         if self.base_model is None:
             return []
         licence = self.base_model_license or base_model_license(self.base_model)
-        note = "" if licence else "its licence was not given (`base_model_license`)"
+        note = "its licence was not given (`base_model_license`)" if licence in (None, "unknown") else ""
         home = f"https://huggingface.co/{self.base_model}"
         return [Terms(self.base_model, "weights", licence or "unknown", note, self.base_model, home)]
 

@@ -4,15 +4,25 @@ Both hold the numbers per source only, without subgroups; an undefined number is
 why. The whole table, with intervals, counts and reasons, stands in `results.jsonl`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from huggingface_hub import EvalResult, EvalResultEntry, eval_result_entries_to_yaml
 
 from climb_hf.results import ResultRow
 
-__all__ = ["BENCHMARK", "METRIC_TITLES", "eval_entries", "eval_results_yaml", "hub_metric", "model_index"]
+__all__ = [
+    "BENCHMARK",
+    "METRIC_TITLES",
+    "eval_entries",
+    "eval_results_yaml",
+    "hub_metric",
+    "model_index",
+    "settings_text",
+    "varying_settings",
+]
 
-#: The benchmark data set whose leaderboard `.eval_results` entries point to; its tasks are named `<source>_<metric>`.
+#: The benchmark data set whose leaderboard `.eval_results` entries point to. Its tasks are named `<source>_<metric>`,
+#: with the settings that are switched on behind: `brain_tumor_auc_without_duplicates`.
 BENCHMARK = "climb-hf/climb"
 
 METRIC_TITLES = {
@@ -47,6 +57,43 @@ def _published(rows: Sequence[ResultRow]) -> list[ResultRow]:
     return [row for row in rows if row.level == "source" and row.subgroup is None and row.is_defined]
 
 
+def varying_settings(rows: Iterable[ResultRow]) -> list[str]:
+    """Return the settings in which results differ, sorted.
+
+    Args:
+        rows (`Iterable[ResultRow]`): results.
+
+    Returns:
+        `list[str]`: keys of `ResultRow.settings`.
+    """
+    rows = list(rows)
+    keys = sorted({key for row in rows for key in row.settings})
+    return [key for key in keys if len({str(row.settings.get(key)) for row in rows}) > 1]
+
+
+def settings_text(row: ResultRow, keys: Sequence[str]) -> str:
+    """Return some settings of a result in words, `""` where it has none of them.
+
+    Args:
+        row (`ResultRow`): the result.
+        keys (`Sequence[str]`): keys of its settings.
+
+    Returns:
+        `str`.
+
+    Example:
+        >>> row = ResultRow(source="a", split="test", metric="auc", value=0.9, n=3, settings={"k": 8, "frozen": True})
+        >>> settings_text(row, ["frozen", "k"])
+        'frozen, k 8'
+    """
+    values = {key: row.settings.get(key) for key in keys}
+    return ", ".join(
+        key.replace("_", " ") if value is True else f"{key} {value}"
+        for key, value in values.items()
+        if value is not None and value is not False
+    )
+
+
 def _distinction(row: ResultRow, rows: Sequence[ResultRow]) -> str:
     """What tells a row from others of the same source, split and metric."""
     twins = [
@@ -56,11 +103,8 @@ def _distinction(row: ResultRow, rows: Sequence[ResultRow]) -> str:
     for name in ("definition", "protocol", "seed"):
         if len({getattr(other, name) for other in twins}) > 1:
             parts.append(f"{name} {getattr(row, name)}")
-    keys = sorted({key for other in twins for key in other.settings})
-    parts += [
-        f"{key} {row.settings.get(key)}" for key in keys if len({str(other.settings.get(key)) for other in twins}) > 1
-    ]
-    return ", ".join(parts)
+    parts.append(settings_text(row, varying_settings(twins)))
+    return ", ".join(filter(None, parts))
 
 
 def model_index(rows: Sequence[ResultRow], titles: dict[str, str], task: str) -> list[EvalResult]:
@@ -131,7 +175,9 @@ def eval_entries(rows: Sequence[ResultRow], benchmark: str = BENCHMARK) -> list[
         entries.append(
             EvalResultEntry(
                 dataset_id=benchmark,
-                task_id=f"{row.source}_{row.metric}",
+                task_id="_".join(
+                    [row.source, row.metric, *(key for key in row.settings if row.settings[key] is True)]
+                ),
                 value=row.value,
                 date=row.date,
                 notes=", ".join(notes),

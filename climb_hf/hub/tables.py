@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from climb_hf.hub.licence import Terms
-from climb_hf.hub.results import METRIC_TITLES
+from climb_hf.hub.results import METRIC_TITLES, settings_text, varying_settings
 from climb_hf.results import ResultRow
 
 __all__ = [
@@ -74,20 +74,26 @@ def number_text(row: ResultRow | None, *, interval: bool = False) -> str:
     return f"{text} [no interval]" if interval else text
 
 
-def _grouped(rows: Iterable[ResultRow]) -> dict[tuple[str, ...], dict[str, ResultRow]]:
-    """Rows that stand on one line of the table: same data, seed, definition and settings."""
-    lines: dict[tuple[str, ...], dict[str, ResultRow]] = {}
+def _grouped(rows: Iterable[ResultRow]) -> list[tuple[ResultRow, dict[str, ResultRow]]]:
+    """Rows that stand on one line of the table (same data, seed, definition and settings), after the first of them."""
+    lines: dict[tuple[object, ...], dict[str, ResultRow]] = {}
     for row in rows:
-        settings = ", ".join(f"{key} {value}" for key, value in sorted(row.settings.items()))
-        seed = "" if row.seed is None else str(row.seed)
-        key = (row.source, row.split, row.subgroup or "", seed, row.definition, row.protocol or "", settings)
+        settings = str(sorted(row.settings.items()))
+        key = (row.source, row.split, row.subgroup, row.seed, row.definition, row.protocol, settings)
         lines.setdefault(key, {})[row.metric] = row
-    return lines
+    return [(next(iter(line.values())), line) for line in lines.values()]
 
 
-def _varying(keys: Sequence[tuple[str, ...]]) -> list[tuple[int, str]]:
-    names = {3: "seed", 4: "definition", 5: "protocol", 6: "settings"}
-    return [(position, name) for position, name in names.items() if len({key[position] for key in keys}) > 1]
+def _extra_columns(firsts: Sequence[ResultRow]) -> dict[str, list[str]]:
+    """Columns for what differs between the lines: seed, definition, protocol, settings."""
+    columns = {
+        name: [str(getattr(row, name) if getattr(row, name) is not None else "n/a") for row in firsts]
+        for name in ("seed", "definition", "protocol")
+        if len({getattr(row, name) for row in firsts}) > 1
+    }
+    if keys := varying_settings(firsts):
+        columns["settings"] = [settings_text(row, keys) or "default" for row in firsts]
+    return columns
 
 
 def _level(lines: Iterable[dict[str, ResultRow]]) -> str:
@@ -111,34 +117,23 @@ def results_table(rows: Iterable[ResultRow]) -> str:
     lines = _grouped(row for row in rows if row.level == "source" and row.subgroup is None)
     if not lines:
         return ""
-    extra = _varying(list(lines))
-    level = _level(lines.values())
+    extra = _extra_columns([first for first, _ in lines])
     counts = ["n", "groups", "classes"]
-    head = [
-        "source",
-        "split",
-        *(name for _, name in extra),
-        f"AUC [{level} CI]",
-        "sensitivity",
-        "specificity",
-        *counts,
-    ]
+    head = ["source", "split", *extra, f"AUC [{_level(line for _, line in lines)} CI]", *_COLUMNS[1:], *counts]
     cells = []
-    for key, line in lines.items():
-        first = next(iter(line.values()))
+    for position, (first, line) in enumerate(lines):
         auc = line.get("auc")
         defined = auc.n_defined if auc is not None else None
-        classes = "n/a" if first.n_classes is None or defined is None else f"{defined} of {first.n_classes}"
         cells.append(
             [
-                f"{key[0]} (synthetic)" if first.synthetic else key[0],
-                key[1],
-                *(key[position] or "n/a" for position, _ in extra),
+                f"{first.source} (synthetic)" if first.synthetic else first.source,
+                first.split,
+                *(column[position] for column in extra.values()),
                 number_text(auc, interval=True),
                 *(number_text(line.get(metric)) for metric in _COLUMNS[1:]),
                 _count(first.n),
                 _count(first.n_groups),
-                classes,
+                "n/a" if first.n_classes is None or defined is None else f"{defined} of {first.n_classes}",
             ]
         )
     return markdown_table(head, cells, right=counts)
@@ -176,25 +171,18 @@ def subgroup_table(rows: Iterable[ResultRow]) -> str:
     lines = _grouped(row for row in rows if row.level == "source" and row.subgroup is not None)
     if not lines:
         return ""
-    extra = _varying(list(lines))
-    head = [
-        "source",
-        "split",
-        "subgroup",
-        *(name for _, name in extra),
-        f"AUC [{_level(lines.values())} CI]",
-        *_COLUMNS[1:],
-        "n",
-    ]
+    extra = _extra_columns([first for first, _ in lines])
+    level = _level(line for _, line in lines)
+    head = ["source", "split", "subgroup", *extra, f"AUC [{level} CI]", *_COLUMNS[1:], "n"]
     cells = [
         [
-            *key[:3],
-            *(key[position] or "n/a" for position, _ in extra),
+            *(first.source, first.split, first.subgroup),
+            *(column[position] for column in extra.values()),
             number_text(line.get("auc"), interval=True),
             *(number_text(line.get(metric)) for metric in _COLUMNS[1:]),
-            _count(next(iter(line.values())).n),
+            _count(first.n),
         ]
-        for key, line in lines.items()
+        for position, (first, line) in enumerate(lines)
     ]
     return markdown_table(head, cells, right=["n"])
 

@@ -135,6 +135,7 @@ def _trainer(
 
     from climb_hf.models.vision import ClimbVisionConfig, ClimbVisionForClassification
     from climb_hf.processing.image_processor import ClimbImageProcessor
+    from climb_hf.training.progress import use_plain_progress
     from climb_hf.training.recipes import training_arguments
     from climb_hf.training.trainer import ClimbTrainer
 
@@ -151,13 +152,9 @@ def _trainer(
     else:
         model = ClimbVisionForClassification(ClimbVisionConfig(**fields))
     processor = ClimbImageProcessor(**{"size": model.config.image_size, **settings["processor"]})
-    return ClimbTrainer(
-        model,
-        arguments,
-        train_dataset=mixture,
-        eval_dataset=held_out,
-        processing_class=processor,
-    )
+    trainer = ClimbTrainer(model, arguments, train_dataset=mixture, eval_dataset=held_out, processing_class=processor)
+    use_plain_progress(trainer)
+    return trainer
 
 
 def evaluate(
@@ -200,14 +197,16 @@ def evaluate(
     """
     from climb_hf.training.evaluation import save_rows
 
-    trainer, facts = _load(checkpoint, batch_size)
+    model, processor, facts = _load(checkpoint)
     data = facts.get("recipe_settings", {}).get("data", {})
     vocabulary = data.get("vocabulary", "concepts")
     classes = model_classes(list(sources), _options(data), vocabulary)["source_classes"]
     for name, concepts in classes.items():
-        trainer.model.require_source(name, concepts)
+        model.require_source(name, concepts)
     parts = load_parts(sources, split, _options(data), cache_dir=cache_dir, num_proc=num_proc)
-    rows = trainer.predict_rows(combine(list(parts.values()), vocabulary=vocabulary, of=facts.get("sources", ())))
+    mixture = combine(list(parts.values()), vocabulary=vocabulary, of=facts.get("sources", ()))
+    trainer = _evaluator(model, processor, mixture, batch_size)
+    rows = trainer.predict_rows(mixture)
     duplicates = {
         (name, id_)
         for name, part in parts.items()
@@ -234,11 +233,9 @@ def evaluate(
     return results
 
 
-def _load(checkpoint: str | Path, batch_size: int) -> "tuple[ClimbTrainer, dict[str, Any]]":
+def _load(checkpoint: str | Path) -> tuple[Any, Any, dict[str, Any]]:
+    """Return model, processor and facts of a checkpoint."""
     from transformers import AutoImageProcessor, AutoModelForImageClassification
-
-    from climb_hf.training.arguments import ClimbTrainingArguments
-    from climb_hf.training.trainer import ClimbTrainer
 
     folder = Path(checkpoint)
     if not (folder / "config.json").is_file() and (folder / "model" / "config.json").is_file():
@@ -250,10 +247,20 @@ def _load(checkpoint: str | Path, batch_size: int) -> "tuple[ClimbTrainer, dict[
     place = str(folder) if folder.exists() else str(checkpoint)
     model = AutoModelForImageClassification.from_pretrained(place)
     processor = AutoImageProcessor.from_pretrained(place)
-    arguments = ClimbTrainingArguments(output_dir=None, per_device_eval_batch_size=batch_size)
     facts_file = folder / TRAINING_FILE
     facts = json.loads(facts_file.read_text(encoding="utf-8")) if facts_file.is_file() else {}
-    return ClimbTrainer(model, arguments, processing_class=processor), facts
+    return model, processor, facts
+
+
+def _evaluator(model: Any, processor: Any, mixture: "Dataset", batch_size: int) -> "ClimbTrainer":  # noqa: ANN401
+    from climb_hf.training.arguments import ClimbTrainingArguments
+    from climb_hf.training.progress import use_plain_progress
+    from climb_hf.training.trainer import ClimbTrainer
+
+    arguments = ClimbTrainingArguments(output_dir=None, per_device_eval_batch_size=batch_size)
+    trainer = ClimbTrainer(model, arguments, eval_dataset=mixture, processing_class=processor)
+    use_plain_progress(trainer)
+    return trainer
 
 
 def _common_facts(

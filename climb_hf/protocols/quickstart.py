@@ -37,6 +37,7 @@ def quickstart(to: str | Path, *, n: int = 240, seed: int = 0, say: Callable[[st
         OptionError: the folder holds files that no earlier quickstart wrote.
     """
     import datasets
+    from transformers.utils import logging as transformers_logging
 
     from climb_hf.miniatures import miniature
     from climb_hf.protocols.multitask import evaluate, train
@@ -44,6 +45,8 @@ def quickstart(to: str | Path, *, n: int = 240, seed: int = 0, say: Callable[[st
 
     start, to = time.monotonic(), Path(to)
     logging.getLogger("climb_hf").setLevel(logging.ERROR)
+    datasets.disable_progress_bars()  # each step takes a second or two; training keeps its own bar
+    transformers_logging.disable_progress_bar()
     say("All data of this quickstart is SYNTHETIC: drawn by a seeded generator in the publishers' formats.\n")
     folders = {name: to / "data" / name for name in SOURCES}
     loaded = {}

@@ -75,6 +75,26 @@ def empty_stand_ins(batch: dict[str, Any]) -> None:
     batch["target_mask"] = mask & (index >= 0).unsqueeze(1)
 
 
+def stored_column(dataset: Any, column: str) -> tuple[Any, np.ndarray | None]:  # noqa: ANN401 - a datasets.Dataset
+    """Return a column as it is stored, and which stored row each row of the dataset is.
+
+    Reading a selected or shuffled dataset row by row takes seconds per million rows; this takes none.
+
+    Args:
+        dataset (`datasets.Dataset`): any map-style dataset.
+        column (`str`): one of its columns.
+
+    Returns:
+        `tuple[pyarrow.Array, np.ndarray | None]`: the stored values in one piece, and (rows,) int64 positions in them,
+        or `None` where the rows are the stored ones.
+    """
+    stored = dataset.data.column(column).combine_chunks()
+    mapping = dataset._indices  # `select`, `shuffle` and `filter` leave the table alone and keep its rows here
+    if mapping is None:
+        return stored, None
+    return stored, mapping.column(0).to_numpy().astype(np.int64)
+
+
 def describe(batch: Mapping[str, Any]) -> str:
     """Name the records of a batch, and those whose inputs are not finite.
 

@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from climb_hf.errors import OptionError, SchemaError
-from climb_hf.training.batches import DRAW, ROW_INDEX
+from climb_hf.training.batches import DRAW, ROW_INDEX, stored_column
 
 if TYPE_CHECKING:
     import datasets
@@ -85,14 +85,18 @@ def source_codes(dataset: Any, column: str = "source") -> tuple[np.ndarray, list
     if hasattr(dataset, "column_names"):
         if column not in dataset.column_names:
             return np.zeros(len(dataset), dtype=np.int32), [""]
-        values = dataset.with_format("arrow", columns=[column])[:][column].combine_chunks().dictionary_encode()
-        if values.null_count:
-            row = int(np.flatnonzero(values.is_null().to_numpy(zero_copy_only=False))[0])
+        stored, mapping = stored_column(dataset, column)
+        values = stored.dictionary_encode(null_encoding="encode")
+        names = values.dictionary.to_pylist()
+        codes = values.indices.to_numpy()
+        codes = codes if mapping is None else codes[mapping]
+        present = sorted(np.unique(codes).tolist(), key=lambda code: names[code] or "")
+        if None in (names[code] for code in present):
+            row = int(np.flatnonzero(codes == names.index(None))[0])
             raise SchemaError(f"row {row} of the training data has no `{column}`; every row must name its source.")
-        found = values.dictionary.to_pylist()
-        names = sorted(found)
-        renumbered = np.array([names.index(name) for name in found], dtype=np.int32)
-        return renumbered[values.indices.to_numpy()], names
+        renumbered = np.zeros(len(names), dtype=np.int32)
+        renumbered[present] = np.arange(len(present))
+        return renumbered[codes], [names[code] for code in present]
     rows = [dataset[position].get(column, "") for position in range(len(dataset))]
     names = sorted(set(rows))
     positions = {name: position for position, name in enumerate(names)}

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from climb_hf.errors import OptionError, VocabularyError
+from climb_hf.training.batches import stored_column
 
 __all__ = ["TargetBuilder"]
 
@@ -142,13 +143,14 @@ class TargetBuilder:
             `tuple[np.ndarray, int]`: (|V|,) int64 counts and the number of rows.
         """
         if hasattr(dataset, "column_names"):
-            column = dataset.with_format("arrow", columns=["labels"])[:]["labels"].combine_chunks()
-            values = column.flatten().to_numpy(zero_copy_only=False)
+            stored, mapping = stored_column(dataset, "labels")
+            labels = stored.flatten().to_numpy(zero_copy_only=False)
+            counts = np.bincount(labels, _times_used(stored, mapping), minlength=len(self.label_names))
+            counts = counts.round().astype(np.int64)
         else:
-            lists = [dataset[position]["labels"] for position in range(len(dataset))]
-            known = [self._known(row, name) for row in lists if row is not None for name in row]
-            values = np.array(known, dtype=np.int64)
-        counts = np.bincount(values.astype(np.int64), minlength=len(self.label_names))
+            lists = [dataset[position] for position in range(len(dataset))]
+            known = [self._known(row, name) for row in lists if row["labels"] is not None for name in row["labels"]]
+            counts = np.bincount(np.array(known, dtype=np.int64), minlength=len(self.label_names))
         known_outputs = self._outputs >= 0
         result = np.zeros(len(self.vocabulary), dtype=np.int64)
         result[self._outputs[known_outputs]] = counts[: len(self.label_names)][known_outputs]
@@ -196,3 +198,11 @@ class TargetBuilder:
                 "the names of the dataset's ClassLabel."
             )
         return label
+
+
+def _times_used(stored: Any, mapping: np.ndarray | None) -> np.ndarray | None:  # noqa: ANN401 - a list array of Arrow
+    """For each stored label: how many rows of the dataset it belongs to; `None` for once."""
+    if mapping is None:
+        return None
+    times = np.bincount(mapping, minlength=len(stored))
+    return np.repeat(times, stored.value_lengths().fill_null(0).to_numpy(zero_copy_only=False))

@@ -1,5 +1,6 @@
 """Pretrained weights for a backbone: published ones, or a local file, checked to have really arrived."""
 
+import copy
 import logging
 import pickle
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig
 
 from climb_hf.errors import CorruptFileError, OptionError
-from climb_hf.models.vision.backbones import Backbone, architecture, timm_arguments
+from climb_hf.models.vision.backbones import Backbone, architecture, timm_arguments, transformers_arguments
 from climb_hf.models.vision.configuration_vision import ClimbVisionConfig
 
 __all__ = ["native_statistics", "resolve_transformers_config", "with_weights"]
@@ -78,7 +79,8 @@ def with_weights(config: ClimbVisionConfig, weights: bool | str | Path, name: st
         from transformers import AutoModel
 
         place = name if weights is True else str(weights)
-        return AutoModel.from_pretrained(place, config=config.backbone_config)
+        inner = copy.deepcopy(config.backbone_config)  # loading writes the checkpoint's dtype into it
+        return AutoModel.from_pretrained(place, config=inner, **transformers_arguments(inner, config.backbone_pooling))
     return _timm_with_weights(config, None if weights is True else Path(str(weights)))
 
 

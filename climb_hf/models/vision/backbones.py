@@ -31,6 +31,7 @@ __all__ = [
     "refill",
     "shared_parameters",
     "timm_arguments",
+    "transformers_arguments",
 ]
 
 #: A timm model or a transformers model: both have methods that `nn.Module` does not declare.
@@ -91,13 +92,21 @@ def build_backbone(config: ClimbVisionConfig) -> Backbone:
     return _build_transformers(config.backbone_config, config.backbone_pooling)
 
 
-def _build_transformers(config: Any, pooling: str) -> Backbone:  # noqa: ANN401 - any configuration class
-    from transformers import MODEL_MAPPING, AutoModel
+def transformers_arguments(config: Any, pooling: str) -> dict[str, bool]:  # noqa: ANN401 - any configuration class
+    """Return further arguments of a transformers backbone: no pooler where its output would go unused."""
+    from transformers import MODEL_MAPPING
 
     found: Any = MODEL_MAPPING[type(config)]
     known = inspect.signature(found[0] if isinstance(found, tuple) else found).parameters
-    extra = {"add_pooling_layer": False} if pooling in ("cls", "mean") and "add_pooling_layer" in known else {}
-    backbone = AutoModel.from_config(config, dtype=torch.get_default_dtype(), **extra)
+    return {"add_pooling_layer": False} if pooling in ("cls", "mean") and "add_pooling_layer" in known else {}
+
+
+def _build_transformers(config: Any, pooling: str) -> Backbone:  # noqa: ANN401 - any configuration class
+    from transformers import AutoModel
+
+    backbone = AutoModel.from_config(
+        config, dtype=torch.get_default_dtype(), **transformers_arguments(config, pooling)
+    )
     for name, parameter in backbone.named_parameters():
         if name.endswith("mask_token"):
             parameter.requires_grad_(False)

@@ -1,0 +1,99 @@
+"""The command line, run in this process: output, JSON, exit codes, examples in every help text."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import climb_hf
+from climb_hf import cli
+from climb_hf.cli.app import app
+
+runner = CliRunner()
+COMMANDS = sorted(typer.main.get_command(app).commands)
+
+
+def run(*arguments):
+    result = runner.invoke(app, [str(a) for a in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def test_the_commands_of_the_foundation_exist():
+    assert {"sources", "info", "doctor", "miniature", "train", "evaluate", "push", "quickstart"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_shows_an_example_that_parses(command):
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    found = typer.main.get_command(app).commands[command]
+    words = found.help.split("Example: ")[1].split()
+    assert words[:2] == ["climb", command]
+    assert "Example: climb" in " ".join(result.output.split())
+    parsed = found.make_context(command, words[2:], resilient_parsing=False)
+    assert parsed.params
+
+
+def test_sources_lists_filters_and_prints_json():
+    table = run("sources").output
+    assert all(name in table for name in climb_hf.list_sources())
+    rows = json.loads(run("sources", "--family", "graph", "--json").output)
+    assert [row["source"] for row in rows] == ["proteins"]
+    assert rows[0]["classes"] == 2
+
+
+def test_info_holds_what_a_user_must_know():
+    text = run("info", "vindr_cxr").output
+    for part in ("credentialed", "Lung tumor", "1. Create a PhysioNet account", "findings", "@article"):
+        assert part in text
+    facts = json.loads(run("info", "pad_ufes_20", "--json").output)
+    akiec = next(row for row in facts["classes"] if "AKIEC" in row["class"])
+    assert akiec["raw_values"] == ["ACK", "SCC"]
+    assert "without a seed" in facts["unavailable_splits"]["paper"]
+
+
+def test_doctor_counts_names_damage_and_gives_the_next_command(miniatures, tmp_path):
+    folder, _ = miniatures.copy("brain_tumor", tmp_path / "raw")
+    (folder / "Training" / "no_tumor").joinpath("9.jpg").write_bytes(b"\xff\xd8 cut")
+    text = run("doctor", "brain_tumor", "--data-dir", tmp_path / "raw").output
+    assert "| train |    25 |      2870 |" in text
+    assert "damaged or missing: `Training/no_tumor/9.jpg`" in text
+    found = json.loads(run("doctor", "brain_tumor", "--data-dir", folder, "--json").output)
+    assert found["found"] == {"train": 25, "test": 8}
+    assert sum(found["classes"].values()) == 32
+
+
+def test_errors_of_ours_exit_with_1_and_no_traceback():
+    result = subprocess.run(
+        [sys.executable, "-c", "from climb_hf.cli import main; main()", "info", "ptb"], capture_output=True, text=True
+    )
+    assert result.returncode == 1
+    assert "Did you mean `ptbxl`" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_wrong_usage_exits_with_2():
+    assert runner.invoke(app, ["info"]).exit_code == 2
+    assert runner.invoke(app, ["nonsense"]).exit_code == 2
+
+
+def test_interruption_is_quiet(monkeypatch, capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("climb_hf.cli.app.app", interrupted)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err == "stopped\n"
+
+
+def test_miniature_says_synthetic_and_how_to_load(tmp_path):
+    text = run("miniature", "proteins", tmp_path / "p", "--n", 12).output
+    assert "12 synthetic records" in text
+    assert "load_dataset('climb', 'proteins'" in text

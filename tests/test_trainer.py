@@ -1,6 +1,7 @@
 """`ClimbTrainer`: the loss curve of one process under accumulation and DDP, stops, resuming, numbers per source."""
 
 import json
+import math
 import os
 import socket
 from pathlib import Path
@@ -322,6 +323,29 @@ def test_numbers_per_source_equal_masked_metrics(tmp_path):
     assert metrics["eval_loss"] == pytest.approx(expected.item(), rel=1e-5)
     assert trainer.evaluation_table["sources"]["chest"]["n_left_out"] == 60 - len(known)
     assert "eval_chest_top1" not in metrics
+
+
+def test_source_without_labelled_rows_is_undefined_not_zero(tmp_path):
+    rows = [row | ({"labels": None} if row["source"] == "chest" else {}) for row in make_rows(30)]
+    trainer = make_trainer(tmp_path, evaluation=rows)
+    metrics = trainer.evaluate()
+    assert (metrics["eval_chest_n"], metrics["eval_chest_n_left_out"]) == (0, 20)
+    assert math.isnan(metrics["eval_chest_auc"])
+    assert math.isnan(metrics["eval_chest_loss"])
+    assert metrics["eval_mean_auc"] == metrics["eval_skin_auc"]
+    assert metrics["eval_n_sources_auc_defined"] == 1
+    nothing = trainer.evaluate([row for row in rows if row["labels"] is None])
+    assert math.isnan(nothing["eval_mean_auc"])
+    assert math.isnan(nothing["eval_loss"])
+
+
+def test_uncertain_cells_are_left_out_of_the_numbers(tmp_path):
+    rows = make_rows(60, "chest", seed=3)
+    ignored = make_trainer(tmp_path, evaluation=rows).evaluate()
+    negative = make_trainer(tmp_path, evaluation=rows, collator=Collator(uncertain="negative")).evaluate()
+    paper = make_trainer(tmp_path, evaluation=rows, metric_definition="paper").evaluate()
+    assert ignored["eval_chest_auc"] != negative["eval_chest_auc"]
+    assert paper["eval_chest_auc"] == pytest.approx(negative["eval_chest_auc"])  # blank and uncertain are negative
 
 
 def test_two_evaluation_sources_and_shapes(tmp_path):

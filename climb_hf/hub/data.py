@@ -78,7 +78,11 @@ def push_dataset(
         )
     names = sources_of(dataset)
     check_redistribution(names, "rows of this data set")
-    splits = dataset if isinstance(dataset, DatasetDict) else DatasetDict({str(dataset.split or "train"): dataset})
+    splits = (
+        dataset
+        if isinstance(dataset, DatasetDict)
+        else DatasetDict({str(dataset.split or "train").split("[")[0]: dataset})
+    )
     ready = DatasetDict({split: embeddable(part) for split, part in splits.items()})
     with hub_errors(repo_id, token):
         api, repo_id = open_repository(repo_id, "dataset", private=private, token=token, revision=revision)

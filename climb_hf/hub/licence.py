@@ -47,7 +47,7 @@ _HUB_SPELLING = {"odbl-1.0": "odbl", "odc-by-1.0": "odc-by", "pddl-1.0": "pddl"}
 
 OTHER_NAME = "climb-data-terms"
 LICENSE_FILE = "LICENSE.md"
-LICENSE_TITLE = "# Terms"
+LICENSE_TITLE = "# Terms of the parts"
 
 
 @dataclass(frozen=True)

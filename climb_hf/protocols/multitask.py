@@ -81,6 +81,7 @@ def train(
         TrainingError: the loss is no longer finite; the records of the batch are named.
     """
     from climb_hf.hub import save_checkpoint
+    from climb_hf.provenance import provenance
 
     settings = load_recipe(recipe, overrides)
     data = settings["data"]
@@ -103,6 +104,7 @@ def train(
         "options": {name: source_options(name, _options(data)) for name in sources},
         "synthetic": synthetic,
         "date": datetime.now(UTC).date().isoformat(),
+        "versions": provenance(),
     }
     folder = Path(output_dir) / "model"
     processor: Any = trainer.processing_class
@@ -266,7 +268,7 @@ def _evaluator(model: Any, processor: Any, mixture: "Dataset", batch_size: int) 
 def _common_facts(
     checkpoint: str | Path, facts: Mapping[str, Any], parts: Mapping[str, Any], split: str
 ) -> dict[str, Any]:
-    from climb_hf.results import provenance
+    from climb_hf.provenance import provenance
 
     return {
         "split": split,

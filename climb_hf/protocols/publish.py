@@ -15,6 +15,8 @@ _NOT_FACTS = ("recipe_settings", "recipe_hash")
 def publish(checkpoint: str | Path, repo_id: str, *, results: str | Path | None = None, private: bool = False) -> str:
     """Publish a checkpoint of `train` with a card that holds the results of `evaluate`.
 
+    Weights may be published whatever the data; the card states the terms of every source (docs/publishing.md).
+
     Args:
         checkpoint (`str` or `Path`): folder of the run or of the checkpoint.
         repo_id (`str`): `"user/name"`.
@@ -26,7 +28,7 @@ def publish(checkpoint: str | Path, repo_id: str, *, results: str | Path | None 
 
     Raises:
         AccessError: no checkpoint there, or the Hub refuses.
-        LicenseError: a source of the training forbids publishing the model.
+        OptionError: the repository name is none, or a file would hold a secret.
     """
     from transformers import AutoImageProcessor, AutoModelForImageClassification
 

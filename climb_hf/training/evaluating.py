@@ -19,6 +19,8 @@ from climb_hf.training.evaluation import PredictedRows, Scheme, gather_rows, mer
 
 __all__ = ["SourceEvaluator"]
 
+_SCHEME = ("vocabulary", "source_classes", "source_multi_label")  # of a model's configuration
+
 
 class SourceEvaluator(Trainer):
     """The half of `ClimbTrainer` that predicts and scores; it is not used on its own."""
@@ -179,16 +181,20 @@ class SourceEvaluator(Trainer):
     def _score(self, sets: Mapping[str | None, PredictedRows], prefix: str) -> dict[str, Any]:
         rows, labels, of_rows = merge_sets(sets)
         config = self.model.config
+        if missing := [name for name in _SCHEME if not hasattr(config, name)]:
+            raise OptionError(
+                f"the model's configuration must have {missing}, or its rows cannot be scored per source."
+            )
         scheme = Scheme(config.vocabulary, config.source_classes, config.source_multi_label, self._modalities)
         flat, self.evaluation_table = score_rows(
             rows,
             of_rows,
             scheme.relabelled(labels),
+            self.class_weights(),
             definition=self.args.metric_definition,
             n_bootstrap=self.args.n_bootstrap,
             confidence=self.args.confidence,
             seed=self.args.seed,
-            class_weights=self.class_weights(),
         )
         if self._user_metrics is not None:
             flat.update(self._user_metrics(EvalPrediction(predictions=rows["scores"], label_ids=rows["references"])))

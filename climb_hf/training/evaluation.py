@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from climb_hf.errors import SchemaError, TrainingError, VocabularyError
-from climb_hf.metrics import masked_metrics
+from climb_hf.metrics import METRIC_NAMES, masked_metrics
 from climb_hf.training.losses import masked_row_losses
 
 __all__ = ["PredictedRows", "Scheme", "gather_rows", "load_rows", "merge_sets", "save_rows", "score_rows"]
@@ -17,7 +17,6 @@ __all__ = ["PredictedRows", "Scheme", "gather_rows", "load_rows", "merge_sets", 
 #: What `ClimbTrainer.predict_rows` returns: see there.
 PredictedRows = dict[str, Any]
 
-_METRICS = ("auc", "sensitivity", "specificity", "f1", "accuracy", "top1", "exact_match")
 _ARRAYS = ("references", "scores", "target_mask", "exclusive")
 _STRINGS = ("ids", "sources", "groups")
 
@@ -132,12 +131,8 @@ def score_rows(
     rows: PredictedRows,
     labels: Sequence[str],
     scheme: Scheme,
-    *,
-    definition: str = "climb",
-    n_bootstrap: int = 0,
-    confidence: float = 0.95,
-    seed: int = 0,
     class_weights: torch.Tensor | None = None,
+    **options: Any,  # noqa: ANN401 - options of masked_metrics
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Score rows per label (source) and on average.
 
@@ -148,11 +143,8 @@ def score_rows(
         rows (`dict`): from `ClimbTrainer.predict_rows`.
         labels (`Sequence[str]`): (n,) what each row is reported under.
         scheme (`Scheme`): classes of those labels.
-        definition (`str`, *optional*, defaults to `"climb"`): `"climb"` or `"paper"`.
-        n_bootstrap (`int`, *optional*, defaults to `0`): bootstrap resamples.
-        confidence (`float`, *optional*, defaults to `0.95`): level of the intervals.
-        seed (`int`, *optional*, defaults to `0`): seed of the bootstrap.
         class_weights (`torch.Tensor`, *optional*): (|V|,) weights of the loss.
+        **options: `definition`, `n_bootstrap`, `confidence`, `seed` of `climb_hf.metrics.masked_metrics`.
 
     Returns:
         `tuple[dict, dict]`: flat numbers (`loss`, `mean_auc`, `<label>_auc`, `modality_<name>_auc`, …) and the whole
@@ -168,10 +160,6 @@ def score_rows(
     losses, valid = _row_losses(rows, class_weights)
     names = np.asarray(labels, dtype=object)
     kept = np.flatnonzero(valid)
-    inside = np.zeros(rows["scores"].shape, dtype=bool)
-    for label, columns in scheme.columns.items():
-        inside[np.ix_(names == label, columns)] = True
-    masked = definition == "climb" and bool((inside & ~rows["target_mask"])[kept].any())
     table = masked_metrics(
         rows["references"][kept],
         rows["scores"][kept],
@@ -180,17 +168,15 @@ def score_rows(
         multi_label=scheme.multi_label,
         modalities=scheme.modalities,
         groups=[_group(rows, position) for position in kept],
-        valid=(rows["target_mask"] | ~inside)[kept] if masked else None,
-        definition=definition,  # type: ignore[arg-type]  # checked by the arguments and by the callee
-        n_bootstrap=n_bootstrap,
-        confidence=confidence,
-        seed=seed,
+        valid=_counted_cells(rows, names, scheme, kept) if options.get("definition", "climb") == "climb" else None,
+        **options,
     )
+    undefined = {"n_classes_defined": 0, **dict.fromkeys(METRIC_NAMES, float("nan"))}
     for label in sorted(set(labels)):
-        of_label = names == label
-        source = table["sources"].setdefault(label, {"n": 0})
-        source["loss"] = _mean(losses[of_label & valid])
-        source["n_left_out"] = int((of_label & ~valid).sum())
+        unscored = {"n": 0, "multi_label": scheme.multi_label[label], "n_classes": len(scheme.columns[label])}
+        source = table["sources"].setdefault(label, {**unscored, **undefined})
+        source["loss"] = _mean(losses[(names == label) & valid])
+        source["n_left_out"] = int(((names == label) & ~valid).sum())
     return {"loss": _mean(losses[valid]), **_flat(table)}, table
 
 
@@ -249,6 +235,15 @@ def _group(rows: PredictedRows, position: np.integer) -> str:
     return f"record {rows['ids'][position]}" if group is None else f"group {group}"
 
 
+def _counted_cells(rows: PredictedRows, names: np.ndarray, scheme: Scheme, kept: np.ndarray) -> np.ndarray | None:
+    """Cells of the kept rows that count; `None` where all classes of every row do."""
+    outside = np.ones(rows["scores"].shape, dtype=bool)
+    for label, columns in scheme.columns.items():
+        outside[np.ix_(names == label, columns)] = False
+    counted = (rows["target_mask"] | outside)[kept]
+    return None if counted.all() else counted
+
+
 def _refuse_non_finite(rows: PredictedRows) -> None:
     bad = np.flatnonzero(~np.isfinite(rows["scores"]).all(axis=1))
     if bad.size:
@@ -278,7 +273,9 @@ def _flat(table: dict[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for label, source in table["sources"].items():
         own = "exact_match" if source.get("multi_label") else "top1"
-        names = [name for name in _METRICS if name in source and (name not in ("top1", "exact_match") or name == own)]
+        names = [
+            name for name in METRIC_NAMES if name in source and (name not in ("top1", "exact_match") or name == own)
+        ]
         flat.update({f"{label}_{name}": source[name] for name in names})
         flat.update({f"{label}_{key}": source[key] for key in ("loss", "n", "n_left_out") if key in source})
         flat.update({f"{label}_{key}": source[key] for key in ("n_classes", "n_classes_defined") if key in source})
@@ -289,7 +286,7 @@ def _flat(table: dict[str, Any]) -> dict[str, Any]:
         slug = re.sub(r"[^a-z0-9]+", "_", modality.lower()).strip("_")
         flat.update({f"modality_{slug}_{name}": average[name] for name in ("auc", "sensitivity", "specificity")})
     overall = table["overall"]
-    flat.update({f"mean_{name}": overall[name] for name in _METRICS})
+    flat.update({f"mean_{name}": overall[name] for name in METRIC_NAMES})
     for name in ("auc", "sensitivity", "specificity"):
         if interval := overall.get("intervals", {}).get(name):
             flat[f"mean_{name}_low"], flat[f"mean_{name}_high"] = interval

@@ -58,7 +58,7 @@ def group_split(group: str, fractions: Mapping[str, float], seed: int = 42) -> s
     for split, share in fractions.items():
         bound += share
         if place < bound:
-            break
+            return split
     return split  # the last one where rounding leaves the bound just below the place
 
 

@@ -31,8 +31,9 @@ class VindrCxr(Source):
     title = "VinDr-CXR: chest X-rays with radiologists' annotations"
     homepage = "https://physionet.org/content/vindr-cxr/1.0.0/"
     citation = (
-        "@article{nguyen2022vindrcxr, title={VinDr-CXR: An open dataset of chest X-rays with radiologist's annotations},"
-        " author={Nguyen, Ha Q. and others}, journal={Scientific Data}, volume={9}, number={429}, year={2022}}"
+        "@article{nguyen2022vindrcxr, title={VinDr-CXR: An open dataset of chest X-rays with radiologist's "
+        "annotations}, author={Nguyen, Ha Q. and others}, journal={Scientific Data}, volume={9}, number={429}, "
+        "year={2022}}"
     )
     license = "LicenseRef-PhysioNet-Credentialed-1.5.0"
     license_note = "The licence forbids sharing the data with anyone else."

@@ -40,7 +40,14 @@ def run(sources, cache, tmp_path_factory):
 
 def test_a_run_leaves_a_complete_checkpoint(run, sources):
     names = {path.name for path in run.checkpoint.iterdir()}
-    assert {"model.safetensors", "config.json", "README.md", "vocabulary.json", "training.json", "history.json"} <= names
+    assert {
+        "model.safetensors",
+        "config.json",
+        "README.md",
+        "vocabulary.json",
+        "training.json",
+        "history.json",
+    } <= names
     facts = json.loads((run.checkpoint / "training.json").read_text())
     assert facts["sources"] == list(sources)
     assert facts["synthetic"] is True
@@ -102,15 +109,20 @@ def test_bad_requests(run, sources, miniatures, cache, tmp_path):
         evaluate(tmp_path, sources, cache_dir=cache)
     with pytest.raises(OptionError, match="family image"):
         train({"proteins": miniatures("proteins")[0]}, tmp_path, overrides=TINY, cache_dir=cache)
-    with pytest.raises(UnknownSourceError, match="near|Did you mean"):
+    with pytest.raises(UnknownSourceError, match="Did you mean"):
         parse_sources(["brain_tumour"])
     with pytest.raises(OptionError, match="named twice"):
         parse_sources(["ptbxl", "ptbxl=x"])
 
 
 def test_a_loss_that_is_not_finite_names_the_records(sources, cache, tmp_path):
-    with pytest.raises(TrainingError, match="Training/|patient_|[0-9a-f]{32}"):
-        train(sources, tmp_path, overrides=[*TINY, "training.learning_rate=1e30", "training.max_grad_norm=0"], cache_dir=cache)
+    with pytest.raises(TrainingError, match=r"Training/|patient_|[0-9a-f]{32}"):
+        train(
+            sources,
+            tmp_path,
+            overrides=[*TINY, "training.learning_rate=1e30", "training.max_grad_norm=0"],
+            cache_dir=cache,
+        )
 
 
 def test_strings_as_outputs(sources, cache, tmp_path):
@@ -144,7 +156,9 @@ def test_quickstart_learns_says_synthetic_and_writes_its_report(tmp_path):
 
     said = []
     rows = quickstart(tmp_path / "q", say=said.append)
-    auc = {row.source: row.value for row in rows if row.metric == "auc" and row.level == "source" and not is_reduced(row)}
+    auc = {
+        row.source: row.value for row in rows if row.metric == "auc" and row.level == "source" and not is_reduced(row)
+    }
     assert set(auc) == set(SOURCES)
     assert np.mean(list(auc.values())) >= 0.9
     text = "\n".join(said)

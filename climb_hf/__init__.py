@@ -9,9 +9,9 @@ Example:
     True
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from climb_hf._lazy import lazy_attributes
 from climb_hf._version import __version__
 from climb_hf.registration import install_hooks
 
@@ -45,21 +45,12 @@ _LAZY = {
     "list_sources": "climb_hf.registry",
     "load_dataset": "climb_hf.loading",
     "load_mixture": "climb_hf.mixture",
+    "metrics": "climb_hf.metrics",
     "miniature": "climb_hf.miniatures",
+    "models": "climb_hf.models",
+    "vocabulary": "climb_hf.vocabulary",
 }
-_SUBMODULES = ("metrics", "models", "vocabulary")
 
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
-    if name in _SUBMODULES:
-        return importlib.import_module(f"climb_hf.{name}")
-    raise AttributeError(f"module `climb_hf` has no attribute {name!r}; it has {', '.join(__all__)}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
-
+__getattr__, __dir__ = lazy_attributes(__name__, _LAZY)
 
 install_hooks()

@@ -160,7 +160,8 @@ def _process(rank, world, folder, options, port):
     except TrainingError as error:
         result["error"] = str(error)
     (Path(folder) / f"rank{rank}.json").write_text(json.dumps(result))
-    torch.distributed.destroy_process_group()
+    torch.distributed.barrier()
+    os._exit(0)  # gloo's threads abort now and then when the interpreter takes them down
 
 
 def two_processes(folder, **options):

@@ -5,8 +5,9 @@ Example:
     >>> check_redistribution(["ptbxl"])  # CC-BY-4.0: copies may be passed on
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from climb_hf._lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from climb_hf.hub.card import model_card
@@ -40,12 +41,4 @@ _LAZY = {
     "terms_of": "climb_hf.hub.licence",
 }
 
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
-    raise AttributeError(f"module `climb_hf.hub` has no attribute {name!r}; it has {', '.join(__all__)}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_attributes(__name__, _LAZY)

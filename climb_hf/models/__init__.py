@@ -1,7 +1,8 @@
 """The encoders; each is imported when it is first used, so this package itself imports no torch."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from climb_hf._lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from climb_hf.models.outputs import ClimbClassifierOutput
@@ -22,12 +23,4 @@ _LAZY = {
     "ClimbVisionModel": "climb_hf.models.vision.modeling_vision",
 }
 
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
-    raise AttributeError(f"module `climb_hf.models` has no attribute {name!r}; it has {', '.join(__all__)}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_attributes(__name__, _LAZY)

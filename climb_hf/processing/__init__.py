@@ -1,7 +1,8 @@
 """What turns an example into model input; saved beside the model, so a checkpoint and one raw example suffice."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from climb_hf._lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from climb_hf.processing.image_processor import ClimbImageProcessor
@@ -10,12 +11,4 @@ __all__ = ["ClimbImageProcessor"]
 
 _LAZY = {"ClimbImageProcessor": "climb_hf.processing.image_processor"}
 
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
-    raise AttributeError(f"module `climb_hf.processing` has no attribute {name!r}; it has {', '.join(__all__)}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_attributes(__name__, _LAZY)

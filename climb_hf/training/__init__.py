@@ -3,8 +3,9 @@
 Everything is imported on first use, so importing this package is cheap.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from climb_hf._lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from climb_hf.training.arguments import ClimbTrainingArguments
@@ -17,19 +18,19 @@ if TYPE_CHECKING:
     from climb_hf.training.trainer import ClimbTrainer
 
 _LAZY = {
-    "ClassificationCollator": "collator",
-    "ClimbTrainer": "trainer",
-    "ClimbTrainingArguments": "arguments",
-    "MixtureSampler": "sampling",
-    "SOAP": "soap",
-    "TargetBuilder": "targets",
-    "class_weights_from_counts": "losses",
-    "load_recipe": "recipes",
-    "masked_classification_loss": "losses",
-    "prepare_for_training": "collator",
-    "recipe_hash": "recipes",
-    "soap_parameter_groups": "soap",
-    "valid_rows": "losses",
+    "ClassificationCollator": "climb_hf.training.collator",
+    "ClimbTrainer": "climb_hf.training.trainer",
+    "ClimbTrainingArguments": "climb_hf.training.arguments",
+    "MixtureSampler": "climb_hf.training.sampling",
+    "SOAP": "climb_hf.training.soap",
+    "TargetBuilder": "climb_hf.training.targets",
+    "class_weights_from_counts": "climb_hf.training.losses",
+    "load_recipe": "climb_hf.training.recipes",
+    "masked_classification_loss": "climb_hf.training.losses",
+    "prepare_for_training": "climb_hf.training.collator",
+    "recipe_hash": "climb_hf.training.recipes",
+    "soap_parameter_groups": "climb_hf.training.soap",
+    "valid_rows": "climb_hf.training.losses",
 }
 
 __all__ = [
@@ -48,12 +49,4 @@ __all__ = [
     "valid_rows",
 ]
 
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
-    if name in _LAZY:
-        return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
-    raise AttributeError(f"module `{__name__}` has no attribute {name!r}; it has {', '.join(__all__)}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_attributes(__name__, _LAZY)

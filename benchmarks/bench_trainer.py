@@ -24,7 +24,7 @@ from climb_hf.training.losses import masked_classification_loss
 from climb_hf.training.targets import TargetBuilder
 from climb_hf.training.trainer import ClimbTrainer
 
-BATCH, SIDE, STEPS, WARM_UP = 16, 96, 60, 5
+BATCH, SIDE, STEPS, WARM_UP = 24, 96, 80, 5
 REQUIRED = 0.97  # ours at least 0.97 of the plain loop's steps per second: at most 3 % slower
 CLASSES = {"a": ["x0", "x1", "x2"], "b": ["x3", "x4"]}
 VOCABULARY = [f"x{number}" for number in range(50)]

@@ -75,7 +75,7 @@ def test_public_symbols_have_docstrings(name):
     assert module.__doc__ or name.endswith("__init__") or not getattr(module, "__all__", ()), name
     for symbol in getattr(module, "__all__", ()):
         value = getattr(module, symbol)
-        if callable(value) and not symbol.startswith("__"):
+        if inspect.isclass(value) or inspect.isroutine(value):
             assert value.__doc__, f"{name}.{symbol}"
 
 

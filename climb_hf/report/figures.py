@@ -25,7 +25,7 @@ def learning_curve(history: Sequence[Mapping[str, Any]], metric: str = "eval_mea
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.5, 3.2))
+    figure = Figure(figsize=(8.5, 3.2), layout="constrained")
     axes = figure.subplots(1, 2)
     series = (("loss", "training loss", _BLUE), ("eval_loss", "held-out loss", _ORANGE))
     for key, label, colour in series:
@@ -56,7 +56,7 @@ def metric_by_source(rows: "Sequence[ResultRow]", metric: str = "auc") -> "Figur
     from matplotlib.figure import Figure
 
     chosen = [row for row in rows if row.metric == metric and row.level == "source" and row.subgroup is None]
-    figure = Figure(figsize=(7.5, 0.9 + 0.4 * len(chosen)))
+    figure = Figure(figsize=(8.5, 0.9 + 0.4 * len(chosen)), layout="constrained")
     axes = figure.subplots()
     for position, row in enumerate(reversed(chosen)):
         if row.interval is not None:

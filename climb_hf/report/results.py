@@ -29,7 +29,8 @@ def result_table(rows: "Sequence[ResultRow]", metrics: Sequence[str] = _SHOWN) -
 
     Returns:
         `list[dict]`: `source`, `rows` (records scored), `groups` (patients), then the metrics as text. Sources scored
-        without copies of other records are named so; an undefined number is `n/a` with its reason.
+        without copies of other records are named so; an undefined number is `n/a` with its reason; a modality of one
+        source has no line of its own.
 
     Example:
         >>> from climb_hf.results import ResultRow
@@ -38,7 +39,8 @@ def result_table(rows: "Sequence[ResultRow]", metrics: Sequence[str] = _SHOWN) -
     """
     lines: dict[tuple[str, str, bool], dict[str, ResultRow]] = {}
     for row in rows:
-        if row.subgroup is None:
+        is_repetition = row.level == "modality" and row.n_defined == 1  # the mean over one source is that source
+        if row.subgroup is None and not is_repetition:
             key = (row.level, row.source, bool(row.settings.get("without_duplicates")))
             lines.setdefault(key, {})[row.metric] = row
     table: list[dict[str, object]] = []

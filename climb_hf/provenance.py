@@ -73,7 +73,9 @@ def clean_recipe(recipe: Any) -> Any:  # noqa: ANN401 - nested plain values, or 
 
 
 def recipe_hash(recipe: Any) -> str:  # noqa: ANN401 - nested plain values, or a dataclass
-    """Digest a recipe, the same on every machine: of `clean_recipe`, whatever the order of its keys.
+    """Digest what a recipe sets, the same on every machine: of `clean_recipe`, whatever the order of its keys.
+
+    The name and description of a recipe do not count.
 
     Args:
         recipe (`dict` or dataclass): the recipe.
@@ -85,5 +87,8 @@ def recipe_hash(recipe: Any) -> str:  # noqa: ANN401 - nested plain values, or a
         >>> recipe_hash({"lr": 1e-4, "epochs": 3}) == recipe_hash({"epochs": 3, "lr": 1e-4, "hub_token": "hf_x"})
         True
     """
-    text = json.dumps(clean_recipe(recipe), sort_keys=True, ensure_ascii=False)
+    content = clean_recipe(recipe)
+    if isinstance(content, dict):
+        content = {key: value for key, value in content.items() if key not in ("name", "description")}
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -47,7 +47,8 @@ def test_every_package_is_packaged():
     }
     for outer in ("dataset_scripts", "evaluate_metrics", "model_cards"):
         found |= {
-            ".".join(["climb_hf", *path.parent.relative_to(ROOT).parts]) for path in (ROOT / outer).rglob("__init__.py")
+            ".".join(["climb_hf", *path.parent.relative_to(ROOT).parts])
+            for path in (ROOT / outer).rglob("__init__.py")
         }
     assert listed == found
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from climb_hf.errors import AccessError, OptionError
 from climb_hf.mixture import combine, source_options
 from climb_hf.protocols.data import Sources, data_fingerprint, load_parts, model_classes
-from climb_hf.training.recipes import load_recipe, recipe_hash
+from climb_hf.provenance import provenance, recipe_hash
+from climb_hf.training.recipes import load_recipe
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -81,7 +82,6 @@ def train(
         TrainingError: the loss is no longer finite; the records of the batch are named.
     """
     from climb_hf.hub import save_checkpoint
-    from climb_hf.provenance import provenance
 
     settings = load_recipe(recipe, overrides)
     data = settings["data"]
@@ -268,8 +268,6 @@ def _evaluator(model: Any, processor: Any, mixture: "Dataset", batch_size: int) 
 def _common_facts(
     checkpoint: str | Path, facts: Mapping[str, Any], parts: Mapping[str, Any], split: str
 ) -> dict[str, Any]:
-    from climb_hf.provenance import provenance
-
     return {
         "split": split,
         "protocol": "multitask",

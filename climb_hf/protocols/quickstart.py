@@ -18,7 +18,6 @@ __all__ = ["SOURCES", "quickstart"]
 #: MRI slices (JPEG), skin photographs (PNG with a table), chest X-rays (DICOM, multi-label).
 SOURCES = ("brain_tumor", "pad_ufes_20", "vindr_cxr")
 _SAMPLES_PER_SOURCE = 4
-RECIPE = "/tmp/lead/q.yaml"
 
 
 def quickstart(to: str | Path, *, n: int = 240, seed: int = 0, say: Callable[[str], Any] = print) -> "list[ResultRow]":
@@ -59,7 +58,7 @@ def quickstart(to: str | Path, *, n: int = 240, seed: int = 0, say: Callable[[st
     run = train(
         dict(folders),
         to,
-        recipe=RECIPE,
+        recipe="quickstart",
         overrides=[f"training.seed={seed}"],
         cache_dir=to / "cache",
         synthetic=True,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from climb_hf.training.arguments import ClimbTrainingArguments
     from climb_hf.training.collator import ClassificationCollator, prepare_for_training
     from climb_hf.training.losses import class_weights_from_counts, masked_classification_loss, valid_rows
-    from climb_hf.training.recipes import load_recipe, recipe_hash
+    from climb_hf.training.recipes import load_recipe
     from climb_hf.training.sampling import MixtureSampler
     from climb_hf.training.soap import SOAP, soap_parameter_groups
     from climb_hf.training.targets import TargetBuilder
@@ -28,7 +28,6 @@ _LAZY = {
     "load_recipe": "climb_hf.training.recipes",
     "masked_classification_loss": "climb_hf.training.losses",
     "prepare_for_training": "climb_hf.training.collator",
-    "recipe_hash": "climb_hf.training.recipes",
     "soap_parameter_groups": "climb_hf.training.soap",
     "valid_rows": "climb_hf.training.losses",
 }
@@ -44,7 +43,6 @@ __all__ = [
     "load_recipe",
     "masked_classification_loss",
     "prepare_for_training",
-    "recipe_hash",
     "soap_parameter_groups",
     "valid_rows",
 ]

@@ -5,9 +5,7 @@ be given to, so a misspelt key is refused with the names that are near it.
 """
 
 import dataclasses
-import hashlib
 import inspect
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -21,7 +19,7 @@ from climb_hf.errors import OptionError
 if TYPE_CHECKING:
     from climb_hf.training.arguments import ClimbTrainingArguments
 
-__all__ = ["list_recipes", "load_recipe", "recipe_hash", "training_arguments"]
+__all__ = ["list_recipes", "load_recipe", "training_arguments"]
 
 _FOLDER = Path(__file__).with_name("recipes")
 _SECTIONS = ("model", "processor", "data", "training")
@@ -65,7 +63,7 @@ def list_recipes() -> list[str]:
 
     Example:
         >>> list_recipes()
-        ['paper_vision', 'quick']
+        ['paper_vision', 'quick', 'quickstart']
     """
     return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
 
@@ -110,24 +108,6 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> dict
         _apply(recipe, override)
     _check(recipe, path.name)
     return recipe
-
-
-def recipe_hash(recipe: Mapping[str, Any]) -> str:
-    """Return the fingerprint of what a recipe sets; its name and description do not count.
-
-    Args:
-        recipe (`Mapping`): from `load_recipe`.
-
-    Returns:
-        `str`: SHA-256 of the canonical JSON of its sections, 64 hexadecimal digits.
-
-    Example:
-        >>> recipe_hash({"name": "a", "training": {"x": 1, "y": 2}}) == recipe_hash({"training": {"y": 2, "x": 1}})
-        True
-    """
-    content = {section: recipe.get(section) or {} for section in _SECTIONS}
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def training_arguments(

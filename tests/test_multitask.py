@@ -125,6 +125,12 @@ def test_a_loss_that_is_not_finite_names_the_records(sources, cache, tmp_path):
         )
 
 
+def test_published_weights_that_cannot_be_fetched_say_what_to_do(sources, cache, tmp_path):
+    overrides = [*TINY, "model.backbone=timm/test_convnext.r160_in1k", "model.pretrained=true"]
+    with pytest.raises(AccessError, match=r"model\.pretrained=false"):
+        train(sources, tmp_path, overrides=overrides, cache_dir=cache)
+
+
 def test_strings_as_outputs(sources, cache, tmp_path):
     chosen = {name: sources[name] for name in ("brain_tumor", "covid_blues")}
     run = train(chosen, tmp_path, overrides=[*TINY, "data.vocabulary=strings"], cache_dir=cache)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig
 
-from climb_hf.errors import CorruptFileError, OptionError
+from climb_hf.errors import AccessError, CorruptFileError, OptionError
 from climb_hf.models.vision.backbones import Backbone, architecture, timm_arguments, transformers_arguments
 from climb_hf.models.vision.configuration_vision import ClimbVisionConfig
 
@@ -73,8 +73,22 @@ def with_weights(config: ClimbVisionConfig, weights: bool | str | Path, name: st
         the backbone on the CPU.
 
     Raises:
+        AccessError: published weights cannot be fetched and are not in the cache.
         CorruptFileError: the file holds no state dictionary, or one of another architecture.
     """
+    if weights is not True:
+        return _loaded(config, weights, name)
+    try:
+        return _loaded(config, weights, name)
+    except OSError as error:
+        raise AccessError(
+            f"the published weights of `{name}` are not in the cache and cannot be fetched ({type(error).__name__}). "
+            "Check the connection and `HF_HUB_OFFLINE`, pass the path of a local file as `pretrained`, or start from "
+            "random weights with `pretrained=False` (recipes: `--set model.pretrained=false`)."
+        ) from error
+
+
+def _loaded(config: ClimbVisionConfig, weights: bool | str | Path, name: str) -> Backbone:
     if config.timm_name is None:
         from transformers import AutoModel
 

@@ -33,6 +33,7 @@ from model_contract import (  # noqa: E402
     exact,
     forward,
     poisoned_memory,  # noqa: F401 - a fixture
+    switch_checkpointing,
     vocabulary_fields,
 )
 
@@ -271,9 +272,9 @@ def test_tokens_have_one_layout():
 
 def test_checkpointing_reaches_the_backbone():
     model = ClimbVisionForClassification(timm_config())
-    model.activation_checkpointing_enable()
+    switch_checkpointing(model, on=True)
     assert model.climb_vision.backbone.grad_checkpointing
-    model.activation_checkpointing_disable()
+    switch_checkpointing(model, on=False)
     assert not model.climb_vision.backbone.grad_checkpointing
     backbone = ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1])
     model = ClimbVisionForClassification(hub_config(backbone, image_size=32))

@@ -3,8 +3,8 @@
 Features: 12 leads, 500 Hz (5,000 samples) and 100 Hz, in mV; SCP-ECG statements, report text, demographics.
 Classes: the seven of the CLIMB paper, multi-label, from the SCP statements and the heart axis (rule of BenchMD).
 Splits: `strat_fold` 1-8 / 9 / 10, no patient shared; `paper` = BenchMD's list, which shares patients.
-Layouts: native 1.0.1-1.0.3, and the copies of the PhysioNet/CinC Challenges 2020 and 2021 (`HRnnnnn.mat`, where nnnnn
-is the ecg_id). Licence: CC-BY-4.0. Cite: doi 10.1038/s41597-020-0495-6.
+Layouts: native 1.0.1-1.0.3, and Challenge 2020 and 2021 copies (`HRnnnnn.mat`, where nnnnn is the ecg_id).
+Licence: CC-BY-4.0. Cite: doi 10.1038/s41597-020-0495-6.
 """
 
 import ast
@@ -22,12 +22,10 @@ from climb_hf.readers.wfdb import read_record
 from climb_hf.source import LeftOut, Options, Record, Skipped, Source
 
 logger = logging.getLogger(__name__)
-
 TABLE, STATEMENTS, PAPER_LIST = "ptbxl_database.csv", "scp_statements.csv", "ptbxl_splits.csv"
 FOLDS = {**dict.fromkeys(map(str, range(1, 9)), "train"), "9": "validation", "10": "test"}
 SEX = {"0": "male", "1": "female"}
 UNTYPED = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "report", "filename_lr", "filename_hr")
-PAPER_LIST_SHA256 = "e48f07e91d6b2616707483bfff3863d4c3bd02866274ccf935d8363269713ba9"
 #: Ages above 89 are stored as 300 in versions 1.0.2 and later.
 AGE_CODE = 300
 
@@ -47,7 +45,7 @@ class PtbXl(Source):
     access = "open"
     how_to_get = (
         "`wget -r -N -c -np https://physionet.org/files/ptb-xl/1.0.3/` (about 3 GB, no account needed).",
-        "Pass the folder that holds `ptbxl_database.csv`, or a Challenge folder with the files `HR00001.hea` and on.",
+        "Pass the folder that holds `ptbxl_database.csv`, or a Challenge folder with `HR00001.hea` and on.",
     )
     modality = "ECG"
     family = "signal"
@@ -76,15 +74,15 @@ class PtbXl(Source):
         paper = None
         if options.split_by == "paper":
             path = Path(options.split_file) if options.split_file else root / PAPER_LIST
-            names = read_split_list(path, source=self.name, sha256=PAPER_LIST_SHA256)
-            paper = {str(int(name[2:])): split for name, split in names.items()}
+            listed = read_split_list(path, source=self.name).items()
+            paper = {str(int(name[2:])): split for name, split in listed}
         rows = self._native(root, options) if (root / TABLE).is_file() else self._challenge(root)
         for row in rows:
             if paper is not None and isinstance(row, Record):
-                if row.id not in paper:
+                row.split = paper.get(row.id)
+                if row.split is None:
                     yield LeftOut(row.id, "not in the paper's split list")
                     continue
-                row.split = paper[row.id]
             if options.labels == "benchmd" and isinstance(row, Record):
                 values = row.raw_labels if row.label_values is None else row.label_values
                 drawn = draw_label(values, self.vocabulary(), self.vocabulary("benchmd"), int(row.id) - 1)
@@ -92,10 +90,11 @@ class PtbXl(Source):
             yield row
 
     def _native(self, root: Path, options: Options) -> Iterator[Record | Skipped]:
-        rate = options.sampling_rate or (500 if (root / "records500").is_dir() else 100)
-        if options.sampling_rate is None and rate == 100:
+        has_low, has_high = ((root / folder).is_dir() for folder in ("records100", "records500"))
+        is_low = has_low and (options.sampling_rate == 100 or not has_high)
+        if is_low and options.sampling_rate != 100:
             logger.warning("%s: `records500` is absent; the 100 Hz records are used", self.name)
-        column = "filename_lr" if rate == 100 else "filename_hr"
+        column = "filename_lr" if is_low else "filename_hr"
         required = ("ecg_id", "patient_id", "scp_codes", "heart_axis", "strat_fold", column)
         for row in read_csv_rows(root / TABLE, required=required):
             try:
@@ -111,7 +110,7 @@ class PtbXl(Source):
         rest: dict[str, Any] = {key: value or None for key, value in row.items() if key not in UNTYPED}
         numbers = {key: to_float(row[key]) for key in ("height", "weight") if key in row}
         return Record(
-            id=str(int(row["ecg_id"])),
+            id=str(int(float(row["ecg_id"]))),
             group=patient,
             split=FOLDS[fold],
             raw_labels=tuple(codes),
@@ -124,7 +123,7 @@ class PtbXl(Source):
         )
 
     def _label_values(self, root: Path, codes: dict[str, float], heart_axis: str) -> tuple[str, ...]:
-        return (*codes, heart_axis) if heart_axis else tuple(codes)
+        return (*codes, *filter(None, [heart_axis]))
 
     def _challenge(self, root: Path) -> Iterator[Record | Skipped]:
         for path in sorted(root.rglob("HR[0-9]*.hea"), key=lambda path: path.stem):

@@ -47,6 +47,14 @@ def test_sampling_rate_100_takes_the_publishers_own_records(miniatures, tmp_path
         np.testing.assert_allclose(row["signal"][0], truth.values["first_sample_100"], atol=1e-6)
 
 
+def test_sampling_rate_100_without_the_100_hz_records_is_resampled(miniatures, tmp_path):
+    folder, expected = miniatures.copy("ptbxl", tmp_path / "raw")
+    (folder / "records100").rename(tmp_path / "elsewhere")
+    rows = by_id(load(folder, tmp_path / "cache", sampling_rate=100))
+    assert {row["signal"].shape for _, row in rows.values()} == {(1000, 12)}
+    assert len(rows) == len(expected)
+
+
 def test_other_rates_are_resampled_and_length_cuts_or_pads_with_nan(miniatures, tmp_path):
     folder, _ = miniatures("ptbxl")
     rows = by_id(load(folder, tmp_path, sampling_rate=250, length=2600))

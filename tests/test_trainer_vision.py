@@ -110,6 +110,19 @@ def test_train_save_load_and_evaluate(tmp_path):
     assert rows["references"].sum() == 20
 
 
+def test_the_card_of_a_push_is_ours_with_scores_and_terms(tmp_path):
+    trainer = make_trainer(tmp_path, make_mixture(), make_mixture(seed=5))
+    trainer.evaluate()
+    trainer.create_model_card(model_name="skin-and-chest")
+    card = (tmp_path / "README.md").read_text()
+    assert "skin-and-chest" in card
+    assert "chexpert" in card
+    assert json.loads((tmp_path / "vocabulary.json").read_text())
+    rows = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert {row["source"] for row in rows if row["level"] == "source"} == set(SOURCES)
+    assert AutoModelForImageClassification.from_pretrained(tmp_path).config.vocabulary == VOCABULARY
+
+
 def test_first_loss_is_that_of_the_model(tmp_path):
     mixture = make_mixture()
     trainer = make_trainer(tmp_path, mixture, per_device_train_batch_size=32)

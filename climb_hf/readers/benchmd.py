@@ -18,6 +18,8 @@ LIST_URL = (
 )
 #: BenchMD's column order, which its random single label depends on.
 _ORDER = ("normal", "cd", "mi", "sttc", "other", "afib", "hyp")
+#: Checksums of the published lists.
+SHA256 = {"ptbxl_splits.csv": "e48f07e91d6b2616707483bfff3863d4c3bd02866274ccf935d8363269713ba9"}
 _SPLITS = {"train": "train", "val": "test"}
 
 
@@ -45,13 +47,12 @@ def draw_label(values: Iterable[str], plain: SourceVocabulary, benchmd: SourceVo
     return positive[int(np.random.RandomState(position).choice(len(positive)))] if positive else None
 
 
-def read_split_list(path: Path, *, source: str, sha256: str) -> dict[str, str]:
+def read_split_list(path: Path, *, source: str) -> dict[str, str]:
     """Read a `*_splits.csv` of BenchMD.
 
     Args:
         path (`Path`): the file, from the raw folder or `split_file=`.
         source (`str`): name for the message.
-        sha256 (`str`): checksum of the published file, for the message.
 
     Returns:
         `dict[str, str]`: record name (file name without folder and ending) -> `"train"` or `"test"`; BenchMD calls its
@@ -63,7 +64,7 @@ def read_split_list(path: Path, *, source: str, sha256: str) -> dict[str, str]:
     if not path.is_file():
         raise SplitError(
             f"{source}: `split_by='paper'` needs BenchMD's `{path.name}`, not found at `{path}`. Download "
-            f"{LIST_URL}{path.name} (sha256 {sha256}) and pass it as `split_file=`."
+            f"{LIST_URL}{path.name} (sha256 {SHA256.get(path.name, 'not known')}) and pass it as `split_file=`."
         )
     splits = {}
     for row in read_csv_rows(path, required=("file_name", "split")):

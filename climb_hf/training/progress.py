@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+from transformers.trainer_utils import has_length
 
 if TYPE_CHECKING:
     from climb_hf.training.trainer import ClimbTrainer
@@ -16,6 +17,7 @@ class PlainProgress(TrainerCallback):
 
     def __init__(self) -> None:
         self._bar: tqdm | None = None
+        self._prediction: tqdm | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as in transformers
         """Open the bar on the main process."""
@@ -26,6 +28,18 @@ class PlainProgress(TrainerCallback):
         """Move the bar."""
         if self._bar is not None:
             self._bar.update(state.global_step - self._bar.n)
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ANN401 - see above
+        """Move the bar of an evaluation that is not part of a training."""
+        loader: Any = kwargs.get("eval_dataloader")
+        if self._bar is not None or args.disable_tqdm or not state.is_world_process_zero or not has_length(loader):
+            return
+        if self._prediction is None:
+            self._prediction = tqdm(total=len(loader), unit="batch", dynamic_ncols=True, desc="scoring")
+        self._prediction.update()
+        if self._prediction.n >= len(loader):
+            self._prediction.close()
+            self._prediction = None
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict | None = None, **kwargs: Any) -> None:  # noqa: ANN401
         """Show the last training loss."""

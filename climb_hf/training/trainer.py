@@ -21,12 +21,13 @@ from climb_hf.training.collator import ClassificationCollator
 from climb_hf.training.evaluating import SourceEvaluator
 from climb_hf.training.losses import class_weights_from_counts, masked_classification_loss, valid_rows
 from climb_hf.training.optimizers import decay_parameter_names, optimizer_class
+from climb_hf.training.publishing import CardWriter
 from climb_hf.training.sampling import IndexedRows, MixtureSampler, RowIndexCollator, source_codes
 
 __all__ = ["ClimbTrainer"]
 
 
-class ClimbTrainer(SourceEvaluator):
+class ClimbTrainer(CardWriter, SourceEvaluator):
     """Trains and evaluates a classifier on any mixture of sources.
 
     The model is called without labels and returns `logits` (batch, |V|); the loss is `masked_classification_loss` over

@@ -237,6 +237,10 @@ class Source:
                 raise OptionError(f"{self.name}: `{option}` must be one of {list(allowed)}, got {value!r}.")
         if not 0 <= options.validation < 1:
             raise OptionError(f"{self.name}: `validation` must be in [0, 1), got {options.validation!r}.")
+        if options.window is not None:
+            from climb_hf.readers.dicom import resolve_window
+
+            resolve_window(options.window)
         for option in ("image_size", "num_frames", "sampling_rate", "length"):
             value = getattr(options, option)
             if value is not None and value != "all" and not value > 0:

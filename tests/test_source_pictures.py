@@ -9,7 +9,7 @@ from PIL import Image
 
 import climb_hf
 from climb_hf import vocabulary
-from climb_hf.errors import AccessError, LayoutError, SplitError
+from climb_hf.errors import AccessError, LayoutError, OptionError, SplitError
 
 
 def load(name, folder, cache, **options):
@@ -167,8 +167,28 @@ def test_vindr_cxr_sixteen_bits_and_window(miniatures, tmp_path):
     deep = load("vindr_cxr", folder, tmp_path, bit_depth=16)["test"][0]["image"]
     assert deep.mode.startswith("I")
     assert np.asarray(deep).max() > 255
+    with pytest.raises(OptionError, match="window"):
+        load("vindr_cxr", folder, tmp_path, window="nonsense")
     narrow = load("vindr_cxr", folder, tmp_path, window=[2000, 10])["test"][0]["image"]
     assert len(np.unique(np.asarray(narrow))) < 30
+
+
+def test_a_dicom_file_of_several_frames_is_skipped_with_the_reason(miniatures, tmp_path):
+    import pydicom
+
+    folder, expected = miniatures.copy("vindr_cxr", tmp_path / "raw")
+    uncompressed = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
+    for victim in sorted(folder.rglob("*.dicom")):
+        dataset = pydicom.dcmread(victim)
+        if dataset.file_meta.TransferSyntaxUID in uncompressed:
+            break
+    dataset.NumberOfFrames = 2
+    dataset.PixelData = dataset.PixelData * 2
+    dataset.save_as(victim)
+    rows = by_id(load("vindr_cxr", folder, tmp_path / "cache"))
+    assert set(rows) == {t.id for t in expected} - {victim.stem}
+    (log,) = (tmp_path / "cache").rglob("skipped.jsonl")
+    assert "2 frames" in json.loads(log.read_text())["reason"]
 
 
 def test_vindr_cxr_without_its_label_table_names_it(miniatures, tmp_path):

@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+from climb_hf.errors import CorruptFileError
 from climb_hf.source import Options
 
 __all__ = ["read_frames_columns", "read_image_columns"]
 
 #: Frames of a video handed out where `num_frames` is not given.
 DEFAULT_VIDEO_FRAMES = 16
+_DICOM = (".dcm", ".dicom", ".dic")
 #: Formats that may hold transparency or 16-bit grey.
 _MAY_CONVERT_BADLY = (".png", ".tif", ".tiff", ".gif", ".webp")
 
@@ -32,6 +34,8 @@ def read_image_columns(path: Path, options: Options) -> dict[str, Any]:
         CorruptFileError: the file cannot be decoded.
     """
     is_plain = options.window is None and options.bit_depth == 8
+    if path.suffix.lower() in _DICOM:
+        _refuse_several_frames(path)
     if is_plain and options.image_size is None and _converts_well(path):
         return {"image": str(path)}
     from climb_hf.readers.image import encode_image, load_image, resize_image
@@ -45,6 +49,18 @@ def read_image_columns(path: Path, options: Options) -> dict[str, Any]:
         if options.image_size is not None:
             pixels = resize_image(pixels, options.image_size)
     return {"image": {"bytes": encode_image(pixels, format="PNG"), "path": None}}
+
+
+def _refuse_several_frames(path: Path) -> None:
+    """Pillow would show the first frame of a multi-frame file without a word; such a file is not one picture."""
+    from climb_hf.readers.dicom import read_dicom_header
+
+    frames = int(read_dicom_header(path, tags=["NumberOfFrames"]).get("NumberOfFrames") or 1)
+    if frames > 1:
+        raise CorruptFileError(
+            f"`{path.name}` holds {frames} frames, expected one picture per file. A source of multi-frame files must "
+            "read its frames itself (`climb_hf.readers.dicom.render_dicom(path, frame=...)`)."
+        )
 
 
 def _converts_well(path: Path) -> bool:

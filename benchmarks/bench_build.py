@@ -1,4 +1,4 @@
-"""A build with `image_size=224` from DICOM against a plain loop of pydicom and Pillow, and its scaling with processes."""
+"""A build with `image_size=224` from DICOM against a loop of pydicom and Pillow, and its scaling with processes."""
 
 import shutil
 import statistics

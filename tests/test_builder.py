@@ -1,5 +1,6 @@
 """The builder: atomic builds, the cache, skipping, and what a null or moved file does later."""
 
+import io
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import time
 import datasets
 import numpy as np
 import pytest
+from PIL import Image as PillowImage
 
 import climb_hf
 from climb_hf.build_log import BuildLog, Failure
@@ -139,6 +141,14 @@ def test_image_size_stores_resized_pictures(miniatures, tmp_path):
     dataset = climb_hf.load_dataset("brain_tumor", folder, cache_dir=tmp_path, image_size=48)
     assert {picture.size for picture in dataset["test"]["image"]} == {(48, 48)}
     assert dataset["test"][0]["image"].mode == "RGB"
+
+
+def test_resized_grey_pictures_are_stored_with_one_channel(miniatures, tmp_path):
+    folder, _ = miniatures("vindr_cxr")
+    dataset = climb_hf.load_dataset("vindr_cxr", folder, cache_dir=tmp_path, image_size=48, split="test")
+    stored = dataset.cast_column("image", datasets.Image(decode=False))[0]["image"]["bytes"]
+    assert PillowImage.open(io.BytesIO(stored)).mode == "L"
+    assert dataset[0]["image"].mode == "RGB"
 
 
 def test_info_carries_licence_citation_and_homepage(miniatures, tmp_path):

@@ -19,9 +19,9 @@ def read_image_columns(path: Path, options: Options) -> dict[str, Any]:
     """Return the `image` column of one picture file.
 
     Without options that change the picture its path is stored and Pillow decodes at access; nothing is copied. With
-    `image_size`, `window` or `bit_depth=16` the picture is decoded now and stored as PNG, so nothing is lost twice. So
-    are pictures that `datasets.Image(mode="RGB")` would get wrong: it drops alpha (we lay it on white) and cuts 16-bit
-    grey at 255.
+    `image_size`, `window` or `bit_depth=16` the picture is decoded now and stored as PNG (a grey one with one channel),
+    so nothing is lost twice. So are pictures that `datasets.Image(mode="RGB")` would get wrong: it drops alpha (we lay
+    it on white) and cuts 16-bit grey at 255.
 
     Args:
         path (`Path`): JPEG, PNG, TIFF or DICOM file.
@@ -41,7 +41,7 @@ def read_image_columns(path: Path, options: Options) -> dict[str, Any]:
     from climb_hf.readers.image import encode_image, load_image, resize_image
 
     if is_plain:
-        pixels = load_image(path, size=options.image_size)
+        pixels = load_image(path, size=options.image_size, mode="L" if _is_grey(path) else "RGB")
     else:
         from climb_hf.readers.dicom import render_dicom
 
@@ -61,6 +61,16 @@ def _refuse_several_frames(path: Path) -> None:
             f"`{path.name}` holds {frames} frames, expected one picture per file. A source of multi-frame files must "
             "read its frames itself (`climb_hf.readers.dicom.render_dicom(path, frame=...)`)."
         )
+
+
+def _is_grey(path: Path) -> bool:
+    """Tell from its header whether a picture has one channel."""
+    from PIL import Image
+
+    from climb_hf.readers.integrity import damage_named
+
+    with damage_named(str(path), "opening"), Image.open(path) as picture:
+        return picture.mode in ("1", "L") or picture.mode.startswith("I")
 
 
 def _converts_well(path: Path) -> bool:

@@ -19,7 +19,7 @@ def read_image_columns(path: Path, options: Options) -> dict[str, Any]:
     """Return the `image` column of one picture file.
 
     Without options that change the picture its path is stored and Pillow decodes at access; nothing is copied. With
-    `image_size`, `window` or `bit_depth=16` the picture is decoded now and stored as PNG (a grey one with one channel),
+    `image_size`, `window` or `bit_depth=16` the picture is decoded now and stored as PNG (grey ones with one channel),
     so nothing is lost twice. So are pictures that `datasets.Image(mode="RGB")` would get wrong: it drops alpha (we lay
     it on white) and cuts 16-bit grey at 255.
 

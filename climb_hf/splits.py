@@ -1,15 +1,17 @@
 """Group-wise splits that depend on the group's name alone: no patient in two splits, and no patient ever moves.
 
 A group's place is a hash of (seed, group), so a partial download, another order of the files or records added later
-leave every group where it was.
+leave every group where it was. `draw_per_class` is another thing: it rebuilds the image-level draw of published
+benchmarks.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from climb_hf.errors import SplitError
 
-__all__ = ["SPLITS", "check_disjoint", "group_fraction", "group_split"]
+__all__ = ["SPLITS", "check_disjoint", "draw_per_class", "group_fraction", "group_split"]
 
 #: Split names, in the order in which they are handed out.
 SPLITS = ("train", "validation", "test")
@@ -96,3 +98,36 @@ def check_disjoint(rows: Iterable[tuple[str, str]], source: str) -> None:
                 f"{source}: expected every group in one split, found `{group}` in both `{other}` and `{split}`. "
                 "The default split must not leak; correct the source's `group` or `split`."
             )
+
+
+def draw_per_class(classes: Sequence[Hashable], fraction: float = 0.8, seed: int = 0) -> list[str]:
+    """Split records class by class as BenchMD and the CLIMB paper do where a publisher has no split.
+
+    From each class, `int(fraction * count)` records are drawn without replacement for training by NumPy's legacy
+    generator, seeded afresh for every class; this is what pandas' `sample(n, random_state=seed)` draws. The rest is
+    the test part. The draw goes by position, so it is the published one only for the publisher's complete table in its
+    own order, and it knows nothing of patients: it is image-level.
+
+    Args:
+        classes (`Sequence`): class of each record, in the order of the publisher's table.
+        fraction (`float`, *optional*, defaults to `0.8`): share of each class drawn for training.
+        seed (`int`, *optional*, defaults to `0`): seed of the generator.
+
+    Returns:
+        `list[str]`: `"train"` or `"test"` for each record, in the same order.
+
+    Example:
+        >>> draw_per_class(["no", "no", "no", "no", "no", "yes", "yes"])
+        ['train', 'train', 'train', 'train', 'test', 'test', 'train']
+    """
+    import numpy as np
+
+    positions: defaultdict[Hashable, list[int]] = defaultdict(list)
+    for position, name in enumerate(classes):
+        positions[name].append(position)
+    split = ["test"] * len(classes)
+    for members in positions.values():
+        n_train = int(fraction * len(members))
+        for drawn in np.random.RandomState(seed).choice(len(members), size=n_train, replace=False):
+            split[members[drawn]] = "train"
+    return split

@@ -191,7 +191,7 @@ def data_file_of(folder: Path, row_id: str) -> Path | None:
     """Find the data file of a record by its id, whatever the layout; graphs and tables have none."""
     stem = Path(row_id).stem
     files = [p for p in folder.rglob("*") if p.is_file() and (p.stem == stem or p.stem.split("_")[0] == stem.zfill(5))]
-    data = [p for p in files if p.suffix.lower() in (".jpg", ".png", ".dicom", ".mp4", ".dat")]
+    data = [p for p in files if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".dicom", ".mp4", ".dat")]
     named = [p for p in data if p.as_posix().endswith(row_id)] or sorted(data, key=lambda p: p.stem.endswith("_hr"))
     return named[-1] if named else None
 

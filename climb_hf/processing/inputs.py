@@ -11,8 +11,8 @@ __all__ = ["read_frames_columns", "read_image_columns"]
 #: Frames of a video handed out where `num_frames` is not given.
 DEFAULT_VIDEO_FRAMES = 16
 _DICOM = (".dcm", ".dicom", ".dic")
-#: Formats that may hold transparency or 16-bit grey.
-_MAY_CONVERT_BADLY = (".png", ".tif", ".tiff", ".gif", ".webp")
+#: Formats that may hold transparency or 16-bit grey, as `file_kind` calls them: publishers do name a PNG `.jpg`.
+_MAY_CONVERT_BADLY = ("png", "tiff", "gif", "webp")
 
 
 def read_image_columns(path: Path, options: Options) -> dict[str, Any]:
@@ -75,11 +75,12 @@ def _is_grey(path: Path) -> bool:
 
 def _converts_well(path: Path) -> bool:
     """Tell whether `datasets` shows a picture as we do: it has no transparent pixel and no 16-bit grey."""
-    if path.suffix.lower() not in _MAY_CONVERT_BADLY:
-        return True
-    from PIL import Image
+    from climb_hf.readers.integrity import damage_named, file_kind
 
-    from climb_hf.readers.integrity import damage_named
+    with path.open("rb") as file:
+        if file_kind(file.read(132)) not in _MAY_CONVERT_BADLY:
+            return True
+    from PIL import Image
 
     with damage_named(str(path), "opening"), Image.open(path) as picture:
         if picture.mode.startswith(("I", "F")):

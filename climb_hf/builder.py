@@ -98,7 +98,8 @@ class Climb(datasets.GeneratorBasedBuilder):
         config, config_id = super()._create_builder_config(config_name, custom_features, config_id, **config_kwargs)
         self._options = config.options()
         self._root = _raw_root(source, config.data_dir)
-        self.hash = raw_fingerprint(source, self._root, self.hash)
+        named = [Path(value) for value in config_kwargs.values() if isinstance(value, str) and value]
+        self.hash = raw_fingerprint(source, self._root, self.hash, [path for path in named if path.is_file()])
         return config, config_id
 
     @property

@@ -118,6 +118,13 @@ def test_the_papers_split_comes_from_the_published_list(miniatures, tmp_path):
     rows = by_id(load(folder, tmp_path, split_by="paper", split_file=str(listed)))
     names = {"train": "train", "val": "test"}
     assert {id_: split for id_, (split, _) in rows.items()} == {str(i): names[r["split"]] for i, r in table.items()}
+    own = tmp_path / "own.csv"
+    own.write_text(listed.read_text().replace(",val,", ",train,"))
+    assert set(load(folder, tmp_path, split_by="paper", split_file=str(own))) == {"train"}
+    own.write_text(listed.read_text())
+    assert set(load(folder, tmp_path, split_by="paper", split_file=str(own))) == {"train", "test"}, (
+        "not from the cache"
+    )
     plain, _ = miniatures("ptbxl")
     with pytest.raises(SplitError, match="sha256 e48f07e9"):
         load(plain, tmp_path, split_by="paper")

@@ -111,7 +111,7 @@ class Options:
         verify (`str`, *optional*, defaults to `"quick"`): `"quick"`, `"full"` or `"none"`.
         image_size (`int`, *optional*): pictures are resized at build to this side in pixels.
         num_frames (`int` or `"all"`, *optional*): equally spaced frames of a video or volume.
-        window (`str`, *optional*): named display window, or `"raw"`.
+        window (`str`, *optional*): named display window, or `"raw"`, which needs and sets 16 bits.
         bit_depth (`int`, *optional*, defaults to `8`): 8 or 16 bits per grey value.
         sampling_rate (`float`, *optional*): Hz; signals are taken or resampled at this rate.
         length (`int`, *optional*): samples; longer signals are cut at the end, shorter ones padded with NaN.
@@ -132,6 +132,11 @@ class Options:
     sampling_rate: float | None = None
     length: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Give raw values the 16 bits they need: 8-bit pictures would cut them at 255."""
+        if isinstance(self.window, str) and self.window == "raw":
+            object.__setattr__(self, "bit_depth", 16)
 
     def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - an option may hold any plain value
         """Return an option of the source's own, such as `options["drop_duplicates"]`."""

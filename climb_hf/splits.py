@@ -76,7 +76,7 @@ def carve_validation(split: str, group: str, share: float, seed: int = 42) -> st
     Returns:
         `str`: `"validation"` or `split`.
     """
-    moved = split == "train" and group_fraction(group, seed, salt="validation") < share
+    moved = share > 0 and split == "train" and group_fraction(group, seed, salt="validation") < share
     return "validation" if moved else split
 
 

@@ -191,8 +191,11 @@ def data_file_of(folder: Path, row_id: str) -> Path | None:
     """Find the data file of a record by its id, whatever the layout; graphs and tables have none."""
     stem = Path(row_id).stem
     files = [p for p in folder.rglob("*") if p.is_file() and (p.stem == stem or p.stem.split("_")[0] == stem.zfill(5))]
-    data = [p for p in files if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".dicom", ".mp4", ".dat")]
-    named = [p for p in data if p.as_posix().endswith(row_id)] or sorted(data, key=lambda p: p.stem.endswith("_hr"))
+    data = [p for p in files if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".dicom", ".dcm", ".mp4", ".dat")]
+    data = [p for p in data if {*Path(row_id).parent.parts} <= {*p.parts}] or data
+    named = [p for p in data if p.as_posix().endswith(row_id)] or sorted(
+        data, key=lambda p: (p.stem.endswith("_hr"), p.as_posix())
+    )
     return named[-1] if named else None
 
 

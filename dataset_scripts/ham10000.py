@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from climb_hf.errors import LayoutError
-from climb_hf.processing.masks import read_mask
 from climb_hf.readers.image_splits import read_evaluation_list, share_per_class
+from climb_hf.readers.masks import read_label_mask
 from climb_hf.readers.tables import read_csv_rows, to_float
 from climb_hf.source import LeftOut, Options, Record, Skipped, Source
 
@@ -146,5 +146,5 @@ class Ham10000(Source):
         """Return the picture and, where there is one, the mask of the lesion, resized as the picture is."""
         columns = super().read(record, root, options)
         if len(record.files) > 1:
-            columns["mask"] = read_mask(root / record.files[1], options)
+            columns["mask"] = read_label_mask(root / record.files[1], options.image_size)
         return columns

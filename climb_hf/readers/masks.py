@@ -1,5 +1,6 @@
 """Segmentation masks that lie beside a picture: several files of whatever mode become one binary mask."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from climb_hf.errors import CorruptFileError
 from climb_hf.readers.image import encode_image, resize_image
 from climb_hf.readers.integrity import damage_named
 
-__all__ = ["merge_masks", "read_mask"]
+__all__ = ["merge_masks", "read_label_mask", "read_mask"]
 
 #: Grey above this is inside: JPEG blurs the border of a mask, and a resized PNG has grey ones too.
 THRESHOLD = 127
@@ -64,3 +65,24 @@ def read_mask(paths: Sequence[Path], picture: Path, image_size: int | None = Non
     if image_size is not None:
         mask = resize_image(mask.astype(np.uint8) * 255, image_size) > THRESHOLD
     return {"bytes": encode_image(mask), "path": None}
+
+
+def read_label_mask(path: Path, image_size: int | None = None) -> str | dict[str, Any]:
+    """Return the value of the `mask` column for one mask file whose values are kept as they are.
+
+    Args:
+        path (`Path`): a mask of one channel, or of a palette.
+        image_size (`int`, *optional*): stretch it to that square by nearest neighbour, so that no new value arises.
+
+    Returns:
+        The path, or `{"bytes": png, "path": None}`.
+
+    Raises:
+        CorruptFileError: the file cannot be decoded (`image_size` only).
+    """
+    if image_size is None:
+        return str(path)
+    buffer = io.BytesIO()
+    with damage_named(str(path), "decoding"), Image.open(path) as mask:
+        mask.resize((image_size, image_size), Image.Resampling.NEAREST).save(buffer, format="PNG")
+    return {"bytes": buffer.getvalue(), "path": None}

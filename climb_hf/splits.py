@@ -1,17 +1,27 @@
 """Group-wise splits that depend on the group's name alone: no patient in two splits, and no patient ever moves.
 
 A group's place is a hash of (seed, group), so a partial download, another order of the files or records added later
-leave every group where it was. `draw_per_class` is another thing: it rebuilds the image-level draw of published
-benchmarks.
+leave every group where it was. Where a class is so rare that chance could keep it out of a split, `stratified_split`
+cuts the same order of hashes inside each stratum of a published table. `draw_per_class` is another thing: it rebuilds
+the image-level draw of published benchmarks.
 """
 
 import hashlib
+import math
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from climb_hf.errors import SplitError
 
-__all__ = ["SPLITS", "check_disjoint", "draw_per_class", "group_fraction", "group_split"]
+__all__ = [
+    "SPLITS",
+    "carve_validation",
+    "check_disjoint",
+    "draw_per_class",
+    "group_fraction",
+    "group_split",
+    "stratified_split",
+]
 
 #: Split names, in the order in which they are handed out.
 SPLITS = ("train", "validation", "test")
@@ -54,14 +64,64 @@ def group_split(group: str, fractions: Mapping[str, float], seed: int = 42) -> s
         >>> group_split("patient-7", {"train": 1.0})
         'train'
     """
-    if abs(sum(fractions.values()) - 1.0) > 1e-9:
-        raise SplitError(f"split fractions must sum to 1, got {dict(fractions)}; correct the source's `fractions`.")
+    _check_fractions(fractions)
     place, bound, split = group_fraction(group, seed), 0.0, ""
     for split, share in fractions.items():
         bound += share
         if place < bound:
             return split
     return split  # the last one where rounding leaves the bound just below the place
+
+
+def stratified_split(strata: Mapping[str, str], fractions: Mapping[str, float], seed: int = 42) -> dict[str, str]:
+    """Split groups so that every stratum is shared out by the fractions.
+
+    The groups of a stratum are ordered by `group_fraction` and cut into consecutive runs, one per split. A run is its
+    share of the stratum rounded down or up; what rounding leaves goes to the splits that are furthest below their
+    share of all groups so far, so small strata do not add up to a wrong total. Unlike `group_split`, the result
+    depends on which groups exist: give all groups of the published table, not those whose files are there.
+
+    Args:
+        strata (`Mapping[str, str]`): stratum of every group; the order does not matter.
+        fractions (`Mapping[str, float]`): share of each split; they sum to 1.
+        seed (`int`, *optional*, defaults to `42`): another seed gives another split.
+
+    Returns:
+        `dict[str, str]`: split of every group, in the order of `strata`.
+
+    Raises:
+        SplitError: the fractions do not sum to 1.
+
+    Example:
+        >>> strata = {f"p{i}": "rare" if i < 4 else "common" for i in range(40)}
+        >>> split_of = stratified_split(strata, {"train": 0.75, "test": 0.25})
+        >>> [sum(split_of[g] == "test" for g in strata if strata[g] == s) for s in ("rare", "common")]
+        [1, 9]
+    """
+    _check_fractions(fractions)
+    members = defaultdict(list)
+    for group, stratum in strata.items():
+        members[stratum].append(group)
+    n_seen, placed, split_of = 0, dict.fromkeys(fractions, 0), {}
+    for stratum in sorted(members):
+        groups = sorted(members[stratum], key=lambda group: (group_fraction(group, seed), group))
+        n_seen += len(groups)
+        counts = {split: math.floor(share * len(groups) + 1e-9) for split, share in fractions.items()}
+        lacking = {split: share * n_seen - placed[split] - counts[split] for split, share in fractions.items()}
+        n_left = len(groups) - sum(counts.values())
+        for split in sorted(lacking, key=lambda split: -round(lacking[split], 9))[:n_left]:
+            counts[split] += 1
+        start = 0
+        for split, count in counts.items():
+            split_of.update(dict.fromkeys(groups[start : start + count], split))
+            placed[split] += count
+            start += count
+    return {group: split_of[group] for group in strata}
+
+
+def _check_fractions(fractions: Mapping[str, float]) -> None:
+    if abs(sum(fractions.values()) - 1.0) > 1e-9:
+        raise SplitError(f"split fractions must sum to 1, got {dict(fractions)}; correct the source's `fractions`.")
 
 
 def carve_validation(split: str, group: str, share: float, seed: int = 42) -> str:

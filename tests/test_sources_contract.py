@@ -187,8 +187,11 @@ def damage(file: Path) -> None:
     file.write_bytes(content[: int(len(content) * 0.6)])
 
 
-def data_file_of(folder: Path, row_id: str) -> Path | None:
-    """Find the data file of a record by its id, whatever the layout; graphs and tables have none."""
+def data_file_of(folder: Path, row) -> Path | None:
+    """Find the data file of an expected row: the one it names, or by its id; graphs and tables have none."""
+    if "file" in row.values:
+        return folder / row.values["file"]
+    row_id = row.id
     stem = Path(row_id).stem
     files = [p for p in folder.rglob("*") if p.is_file() and (p.stem == stem or p.stem.split("_")[0] == stem.zfill(5))]
     data = [p for p in files if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".dicom", ".dcm", ".mp4", ".dat")]
@@ -203,7 +206,7 @@ def data_file_of(folder: Path, row_id: str) -> Path | None:
 def test_one_damaged_file_is_skipped_and_named(miniatures, tmp_path, name):
     folder, expected = miniatures.copy(name, tmp_path / "raw", N)
     victim = expected[5].id
-    damage(data_file_of(folder, victim))
+    damage(data_file_of(folder, expected[5]))
     for num_proc in (None, 2):
         dataset = climb_hf.load_dataset(name, folder, cache_dir=tmp_path / f"cache{num_proc}", num_proc=num_proc)
         ids = {id_ for part in dataset.values() for id_ in part["id"]}
@@ -225,7 +228,7 @@ def test_one_damaged_file_is_skipped_and_named(miniatures, tmp_path, name):
 def test_many_damaged_files_are_refused(miniatures, tmp_path, name):
     folder, expected = miniatures.copy(name, tmp_path / "raw", N)
     for row in expected[4:8]:
-        damage(data_file_of(folder, row.id))
+        damage(data_file_of(folder, row))
     with pytest.raises(ClimbError, match=r"5%|5 %"):
         climb_hf.load_dataset(name, folder, cache_dir=tmp_path / "cache")
     assert not list((tmp_path / "cache").rglob("*.arrow"))

@@ -17,7 +17,17 @@ from typing import Literal, TextIO, cast
 
 from climb_hf.errors import AccessError, CorruptFileError, LayoutError, SchemaError
 
-__all__ = ["find_root", "find_table", "is_junk", "read_csv_rows", "to_bool", "to_float", "to_int"]
+__all__ = [
+    "check_header",
+    "find_root",
+    "find_table",
+    "is_junk",
+    "missing_table",
+    "read_csv_rows",
+    "to_bool",
+    "to_float",
+    "to_int",
+]
 
 #: Cell texts that mean "no value" unless a source says otherwise.
 MISSING = ("", "NA", "N/A", "NaN", "nan", "None", "null", "NULL")
@@ -101,10 +111,7 @@ def read_csv_rows(
     """
     file = find_table(path)
     if file is None:
-        raise LayoutError(
-            f"`{path.name}` not found in `{path.parent}` ({_listing(path.parent)}). "
-            "Restore it from the publisher, or pass the folder that holds it as `data_dir`."
-        )
+        raise missing_table(path)
     return _rows(file, required, delimiter, encoding, ragged == "last")
 
 
@@ -114,7 +121,7 @@ def _rows(
     with _open_text(file, encoding) as stream:
         reader = csv.reader(stream, delimiter=delimiter)
         names = [name.strip() for name in next(reader, [])]
-        _check_names(names, required, file)
+        check_header(names, required, file)
         width = len(names)
         for row in reader:
             if len(row) != width:
@@ -150,10 +157,36 @@ def _open_text(file: Path, encoding: str) -> Iterator[TextIO]:
         raise CorruptFileError(f"`{file}`: not a readable table ({error}). Restore it from the publisher.") from error
 
 
-def _check_names(names: list[str], required: Sequence[str], file: Path) -> None:
+def missing_table(path: Path) -> LayoutError:
+    """Make the error that says a table is not there.
+
+    Args:
+        path (`Path`): where the table should be.
+
+    Returns:
+        `LayoutError`: names the table and what its folder holds instead.
+    """
+    return LayoutError(
+        f"`{path.name}` not found in `{path.parent}` ({_listing(path.parent)}). "
+        "Restore it from the publisher, or pass the folder that holds it as `data_dir`."
+    )
+
+
+def check_header(names: Sequence[str], required: Sequence[str], file: Path) -> None:
+    """Check the column names of a table, whatever its format.
+
+    Args:
+        names (`Sequence[str]`): the names in order, without outer spaces.
+        required (`Sequence[str]`): columns that must be there; `""` is an unnamed one.
+        file (`Path`): the table, for the message.
+
+    Raises:
+        SchemaError: a required column is missing, or a name stands twice.
+        CorruptFileError: there is no name at all.
+    """
     if not any(names):
         raise CorruptFileError(f"`{file}`: expected a header line, found an empty file. Download it again.")
-    twice = sorted({name for name in names if names.count(name) > 1} - ({""} - set(required)))
+    twice = sorted({name for name in names if list(names).count(name) > 1} - ({""} - set(required)))
     if twice:
         raise SchemaError(f"`{file}`: column `{twice[0]}` stands more than once. Rename or remove one of them.")
     for name in required:

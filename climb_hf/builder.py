@@ -117,7 +117,7 @@ class Climb(datasets.GeneratorBasedBuilder):
             license=source.license,
             features=schema.features(
                 source.family,
-                LabelMapper(source, options.labels).names,
+                LabelMapper(source, source.label_scheme(options.labels, options.extra)).names,
                 channels=len(source.channels),
                 bit_depth=options.bit_depth,
             ),
@@ -140,7 +140,7 @@ class Climb(datasets.GeneratorBasedBuilder):
         self, shards: list[list[Record]], split: str, n_indexed: int
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         source, options = self.source, self._options
-        mapper = LabelMapper(source, options.labels)
+        mapper = LabelMapper(source, source.label_scheme(options.labels, options.extra))
         log = BuildLog(source.name, Path(self._output_dir), split, n_indexed, strict=options.strict)
         position = 0
         for shard in shards:

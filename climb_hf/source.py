@@ -179,6 +179,8 @@ class Source:
     label_schemes: ClassVar[tuple[str, ...]] = ("climb", "raw")
     #: Vocabulary scheme of a label scheme where it is not the one of the same name.
     vocabulary_scheme: ClassVar[Mapping[str, str]] = {"raw": "climb"}
+    #: Label scheme that an own option chooses while it is on and `labels` is the default.
+    option_schemes: ClassVar[Mapping[str, str]] = {}
     #: Why a split of the paper cannot be rebuilt, for the error of `split_by="paper"`.
     unavailable_splits: ClassVar[Mapping[str, str]] = {}
     #: Shares of the group-wise hash split, for records without a split of their own.
@@ -213,6 +215,11 @@ class Source:
     def vocabulary(self, labels: str = "climb") -> SourceVocabulary:
         """Return the vocabulary that a label scheme of this source uses."""
         return source_vocabulary(self.name, self.vocabulary_scheme.get(labels, labels))
+
+    def label_scheme(self, labels: str, options: Mapping[str, Any]) -> str:
+        """Return the label scheme that `labels` and the source's own options choose together."""
+        chosen = (scheme for option, scheme in self.option_schemes.items() if options.get(option))
+        return next(chosen, labels) if labels == "climb" else labels
 
     def find_root(self, data_dir: Path) -> Path:
         """Return the documented root: `data_dir` itself or the folder below it that holds the layout."""

@@ -193,7 +193,10 @@ def data_file_of(folder: Path, row) -> Path | None:
         return folder / row.values["file"]
     row_id = row.id
     stem = Path(row_id).stem
-    files = [p for p in folder.rglob("*") if p.is_file() and (p.stem == stem or p.stem.split("_")[0] == stem.zfill(5))]
+    every = [p for p in folder.rglob("*") if p.is_file() and p.parent.name != "masks"]
+    files = [p for p in every if p.stem == stem or p.stem.split("_")[0] == stem.zfill(5)]
+    if not files:  # the id begins with the file's name, or ends the name of a folder above it
+        files = [p for p in every if row_id.startswith(f"{p.stem}_") or any(n.endswith(row_id) for n in p.parts)]
     data = [p for p in files if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".dicom", ".dcm", ".mp4", ".dat")]
     data = [p for p in data if {*Path(row_id).parent.parts} <= {*p.parts}] or data
     named = [p for p in data if p.as_posix().endswith(row_id)] or sorted(

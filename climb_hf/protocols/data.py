@@ -109,7 +109,8 @@ def model_classes(
     outputs, classes, multi_label = list(concepts()), {}, {}
     units, unit_of = string_vocabulary(list(names)) if vocabulary == "strings" else ((), {})
     for name in names:
-        scheme = get_source(name).vocabulary(source_options(name, options or {}).get("labels", "climb"))
+        source, chosen = get_source(name), source_options(name, options or {})
+        scheme = source.vocabulary(source.label_scheme(chosen.get("labels", "climb"), chosen))
         pairs = zip(scheme.classes, scheme.concepts, strict=True)
         usable = [concept for value, concept in pairs if value not in scheme.classes_without_values]
         classes[name] = [unit_of[name, concept] for concept in usable] if units else usable

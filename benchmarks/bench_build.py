@@ -10,7 +10,7 @@ import numpy as np
 
 import climb_hf
 
-RECORDS, SIZE, FACTOR, ROUNDS = 64, 224, 6, 3
+RECORDS, SIZE, FACTOR, ROUNDS = 320, 224, 6, 3
 
 
 def enlarge(folder: Path) -> None:

@@ -61,6 +61,7 @@ class Jichi(Source):
     splits = ("official", "paper")
     label_schemes = ("climb", "drop_ndr", "raw")
     extra_options = {"drop_ndr": False}
+    option_schemes = {"drop_ndr": "drop_ndr"}
     fingerprint_patterns = (TABLE, "**/*_[LRlr].[jJ][pP]*[gG]")
     root_markers = (TABLE,)
 

@@ -64,11 +64,16 @@ class BuildLog:
         split (`str`): name of the split.
         n_indexed (`int`): records of all splits, the base of the 5 % limit.
         strict (`bool`): stop at the first failure.
+        failed (`set[str]`, *optional*): ids that failed before and are counted too; added to. While streaming, each
+            shard has a log of its own, and all logs of a dataset share this set.
     """
 
-    def __init__(self, source: str, folder: Path, split: str, n_indexed: int, *, strict: bool) -> None:
-        self._source, self._strict, self._count = source, strict, 0
-        self._limit = MAX_SKIPPED * n_indexed
+    def __init__(
+        self, source: str, folder: Path, split: str, n_indexed: int, *, strict: bool, failed: set[str] | None = None
+    ) -> None:
+        self._source, self._strict = source, strict
+        self._failed = set() if failed is None else failed
+        self._n_indexed, self._limit = n_indexed, MAX_SKIPPED * n_indexed
         is_build = str(folder) != "." and folder.is_dir()
         self._file = folder / f"skipped-{split}-{os.getpid()}.jsonl" if is_build else None
 
@@ -79,17 +84,18 @@ class BuildLog:
             ClimbError: while streaming, where there is no later summary: the failure itself when strict, or
                 `DamagedDataError` past the 5 % limit.
         """
-        self._count += 1
+        self._failed.add(failure.id)
+        is_over = len(self._failed) > self._limit
         logger.warning("%s: skipped `%s` (%s): %s", self._source, failure.id, failure.file, failure.reason)
         if self._file is None:
             if self._strict:
                 failure.raise_()
-            if self._count > self._limit:
-                raise DamagedDataError(_too_many(self._source, self._count, "more", failure))
+            if is_over:
+                raise DamagedDataError(_too_many(self._source, len(self._failed), str(self._n_indexed), failure))
             return False
         with self._file.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(asdict(failure), ensure_ascii=False) + "\n")
-        return self._strict or self._count > self._limit
+        return self._strict or is_over
 
     @staticmethod
     def summarise(source: "Source", folder: Path, report: "IndexReport", *, strict: bool) -> None:

@@ -6,6 +6,8 @@ records, in shards of equal meaning for both, so every way of loading gives the 
 
 import logging
 import os
+import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -30,6 +32,11 @@ logger = logging.getLogger(__name__)
 MAX_SHARDS = 1024
 #: Rows per record batch where the default of `datasets` would hold gigabytes in memory.
 _WRITER_BATCH_SIZES = {"frames": 8, "signal": 100, "multimodal": 32}
+#: What decoders and parsers raise on damaged content: a record that does is skipped and named.
+_DAMAGE = (
+    ValueError, OSError, EOFError, LookupError, ArithmeticError, SyntaxError, TypeError, AttributeError, struct.error,
+    zlib.error,
+)  # fmt: skip
 _PLAIN_OPTIONS = {f.name: f.default for f in fields(Options) if f.name != "extra"}
 
 
@@ -141,7 +148,8 @@ class Climb(datasets.GeneratorBasedBuilder):
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         source, options = self.source, self._options
         mapper = LabelMapper(source, source.label_scheme(options.labels, options.extra))
-        log = BuildLog(source.name, Path(self._output_dir), split, n_indexed, strict=options.strict)
+        failed = None if self._output_dir else self._failed_streaming
+        log = BuildLog(source.name, Path(self._output_dir), split, n_indexed, strict=options.strict, failed=failed)
         position = 0
         for shard in shards:
             for record in shard:
@@ -150,7 +158,7 @@ class Climb(datasets.GeneratorBasedBuilder):
                     if log.add(example):
                         return  # the summary raises: the limit is passed, or the build is strict
                     continue
-                yield position, example
+                yield position, example if self._output_dir else _as_stored(example, self.info.features)
                 position += 1
 
     def _download_and_prepare(self, dl_manager: object, verification_mode: object, **kwargs: object) -> None:
@@ -160,6 +168,7 @@ class Climb(datasets.GeneratorBasedBuilder):
     def as_streaming_dataset(self, split: str | None = None, base_path: str | None = None) -> Any:  # noqa: ANN401
         """Return the source as `IterableDataset`; a failing record is logged, or raised when `strict`."""
         self._output_dir = ""  # nothing is written while streaming
+        self._failed_streaming: set[str] = set()
         return super().as_streaming_dataset(split=split, base_path=base_path)
 
 
@@ -173,7 +182,7 @@ def _raw_root(source: Source, data_dir: str | None) -> Path:
         raise AccessError(
             f"{source.name}: expected the raw data of {source.title} (access: {source.access}), but {looked}. "
             f"To get it:\n{steps}\nThen pass `data_dir=`, or set `CLIMB_DATA` to the folder that holds "
-            f"`{source.name}/`. To try without the data: `climb miniature {source.name} --to DIR` (synthetic)."
+            f"`{source.name}/`. To try without the data: `climb miniature {source.name} DIR` (synthetic)."
         )
     return source.find_root(folder.absolute())
 
@@ -194,9 +203,22 @@ def _read(
             check(root / file, options.verify)
         columns = source.read(record, root, options)
         return _example(source, record, columns, mapper)
-    except (ValueError, OSError, EOFError) as error:
+    except OptionError:
+        raise  # the same for every record
+    except _DAMAGE as error:
         file = record.files[0] if record.files else ""
         return Failure.of(record.id, file, error)
+
+
+def _as_stored(example: dict[str, Any], features: datasets.Features) -> dict[str, Any]:
+    """Round numbers as the built table would, so that streamed rows equal built ones to the last bit."""
+    import pyarrow as pa
+
+    for field in features.arrow_schema:
+        is_plain = not isinstance(field.type, pa.BaseExtensionType) and "float" in str(field.type)
+        if is_plain and example[field.name] is not None:
+            example[field.name] = pa.array([example[field.name]], type=field.type)[0].as_py()
+    return example
 
 
 def _example(source: Source, record: Record, columns: dict[str, Any], mapper: LabelMapper) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def diagnose(name: str, data_dir: str | Path) -> Diagnosis:
             labels, _ = mapper.labels(record)
             for file in record.files:
                 check(root / file, options.verify)
-        except (ClimbError, OSError) as error:
+        except (ClimbError, OSError, ValueError) as error:
             damaged.append(f"`{record.id}`: {error}")
             continue
         classes.update(mapper.names[label] for label in labels)

@@ -104,7 +104,7 @@ def build_index(source: Source, root: Path, options: Options) -> Index:
 
 def _is_inside(file: str) -> bool:
     """Tell whether a path from a table stays below the folder it is relative to."""
-    if ".." not in file and ":" not in file and not file.startswith(("/", "\\")):
+    if file and ".." not in file and ":" not in file and not file.startswith(("/", "\\")):
         return True  # nearly all of millions, without taking the path apart
     path = PurePosixPath(file.replace("\\", "/"))
-    return not path.is_absolute() and ".." not in path.parts and ":" not in path.parts[0]
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and ":" not in path.parts[0]

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from climb_hf.errors import OptionError, SchemaError, SplitError
 from climb_hf.loading import load_dataset
-from climb_hf.registry import get_source
+from climb_hf.registry import get_source, source_names
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features, IterableDataset, IterableDatasetDict
 
-__all__ = ["combine", "load_mixture", "source_options"]
+__all__ = ["combine", "label_schemes", "load_mixture", "source_options"]
 
 _ORDER = ("train", "validation", "test")
 
 
 def load_mixture(
-    sources: Sequence[str] | Mapping[str, str | Path | None],
+    sources: str | Sequence[str] | Mapping[str, str | Path | None],
     *,
     split: str | None = None,
     streaming: bool = False,
@@ -33,7 +33,8 @@ def load_mixture(
     `climb_hf.training.sampling`.
 
     Args:
-        sources (`Sequence[str]` or `Mapping`): names, or names with the folder of their raw data.
+        sources (`Sequence[str]` or `Mapping`): names, or names with the folder of their raw data; one name alone is
+            a mixture of one.
         split (`str`, *optional*): one split; all splits where it is absent. A source without that split gives no rows.
         streaming (`bool`, *optional*, defaults to `False`): as in `climb_hf.load_dataset`.
         num_proc (`int`, *optional*): worker processes of each build.
@@ -46,7 +47,8 @@ def load_mixture(
         One dataset, or one per split.
 
     Raises:
-        OptionError: no source, or a value of `vocabulary` that does not exist.
+        OptionError: no source, a value of `vocabulary` that does not exist, or options for a source that is not in
+            the mixture.
         SchemaError: two sources cannot share a column, such as ECG and EEG signals.
         SplitError: no source has the split.
 
@@ -64,8 +66,10 @@ def load_mixture(
         raise OptionError("`load_mixture` needs at least one source, got none. `climb sources` lists them.")
     if vocabulary not in ("concepts", "strings"):
         raise OptionError(f'`vocabulary` must be "concepts" or "strings", got {vocabulary!r}.')
-    folders = dict(sources) if isinstance(sources, Mapping) else dict.fromkeys(sources)
-    parts = {}
+    names_given = [sources] if isinstance(sources, str) else sources
+    folders = dict(names_given) if isinstance(names_given, Mapping) else dict.fromkeys(names_given)
+    _check_options(list(folders), options or {})
+    parts, schemes = {}, label_schemes(list(folders), options or {})
     for name, folder in folders.items():
         chosen = source_options(name, options or {})
         parts[name] = load_dataset(name, folder, streaming=streaming, num_proc=num_proc, cache_dir=cache_dir, **chosen)
@@ -73,7 +77,7 @@ def load_mixture(
     if split is not None and split not in names:
         raise SplitError(f"no source of {list(folders)} has a split `{split}`; they have {names}.")
     mixed = {
-        name: combine([part[name] for part in parts.values() if name in part], vocabulary=vocabulary, of=list(folders))
+        name: combine([part[name] for part in parts.values() if name in part], vocabulary=vocabulary, of=schemes)
         for name in ([split] if split else names)
     }
     if split:
@@ -81,6 +85,17 @@ def load_mixture(
     from datasets import DatasetDict, IterableDatasetDict
 
     return IterableDatasetDict(mixed) if streaming else DatasetDict(mixed)
+
+
+def _check_options(names: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse options that would silently go to no source."""
+    if strangers := [name for name in options if name != "*" and name not in names]:
+        raise OptionError(
+            f"`options` names {strangers}, which are not in the mixture; expected some of {names} or '*'."
+        )
+    known = {option for name in source_names() for option in get_source(name).option_names}
+    if unknown := [option for option in options.get("*", {}) if option not in known]:
+        raise OptionError(f"`options['*']` has {unknown}, which no source knows; expected some of {sorted(known)}.")
 
 
 def source_options(name: str, options: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -108,15 +123,41 @@ def source_options(name: str, options: Mapping[str, Mapping[str, Any]]) -> dict[
     return chosen
 
 
+def label_schemes(names: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return the vocabulary scheme that the options choose for each source.
+
+    Args:
+        names (`Sequence[str]`): the sources.
+        options (`Mapping`): options by source name; those under `"*"` are for all.
+
+    Returns:
+        `dict[str, str]`: scheme by source.
+
+    Example:
+        >>> label_schemes(["vindr_cxr", "proteins"], {"vindr_cxr": {"labels": "findings"}})
+        {'vindr_cxr': 'findings', 'proteins': 'climb'}
+    """
+    schemes = {}
+    for name in names:
+        source, chosen = get_source(name), source_options(name, options)
+        scheme = source.label_scheme(chosen.get("labels", "climb"), chosen)
+        schemes[name] = source.vocabulary_scheme.get(scheme, scheme)
+    return schemes
+
+
 def combine(
-    parts: "Sequence[Dataset | IterableDataset]", *, vocabulary: str = "concepts", of: Sequence[str] = ()
+    parts: "Sequence[Dataset | IterableDataset]",
+    *,
+    vocabulary: str = "concepts",
+    of: Sequence[str] | Mapping[str, str] = (),
 ) -> "Dataset | IterableDataset":
     """Concatenate datasets of our schema that may be of different families.
 
     Args:
         parts (`Sequence`): datasets with our shared columns, all in memory-mapped or all in streaming form.
         vocabulary (`str`, *optional*, defaults to `"concepts"`): see `load_mixture`.
-        of (`Sequence[str]`, *optional*): the sources whose strings make the vocabulary of `"strings"`.
+        of (`Sequence[str]` or `Mapping[str, str]`, *optional*): the sources whose strings make the vocabulary of
+            `"strings"`, or these with the vocabulary scheme of each, as from `label_schemes`.
 
     Returns:
         One dataset with the union of the columns.
@@ -171,12 +212,14 @@ def _with_columns(row: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]
     return {**row, **values}
 
 
-def _merge_strings(mixed: "Dataset | IterableDataset", sources: Sequence[str]) -> "Dataset | IterableDataset":
+def _merge_strings(
+    mixed: "Dataset | IterableDataset", sources: Sequence[str] | Mapping[str, str]
+) -> "Dataset | IterableDataset":
     from datasets import ClassLabel, Features, List
 
     from climb_hf.vocabulary import string_vocabulary
 
-    units, unit_of = string_vocabulary(sources)
+    units, unit_of = string_vocabulary(list(sources), sources if isinstance(sources, Mapping) else {})
     names = mixed.features["labels"].feature.names
     position = {unit: index for index, unit in enumerate(units)}
     merged = Features(

@@ -5,8 +5,10 @@ and lists folders without decoding anything, and `read()` that decodes one recor
 Labels, splits, checks and the shared columns are the builder's work, so they exist once.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -143,6 +145,10 @@ class Options:
         return self.extra[name]
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 class Source:
     """Base class of every source: facts as class attributes, two functions, no knowledge of `datasets`.
 
@@ -247,16 +253,24 @@ class Source:
         ):
             if value not in allowed:
                 raise OptionError(f"{self.name}: `{option}` must be one of {list(allowed)}, got {value!r}.")
-        if not 0 <= options.validation < 1:
+        if not (_is_number(options.validation) and 0 <= options.validation < 1):
             raise OptionError(f"{self.name}: `validation` must be in [0, 1), got {options.validation!r}.")
         if options.window is not None:
             from climb_hf.readers.dicom import resolve_window
 
             resolve_window(options.window)
-        for option in ("image_size", "num_frames", "sampling_rate", "length"):
+        for option, is_whole in (
+            ("image_size", True),
+            ("num_frames", True),
+            ("sampling_rate", False),
+            ("length", True),
+        ):
             value = getattr(options, option)
-            if value is not None and value != "all" and not value > 0:
-                raise OptionError(f"{self.name}: `{option}` must be positive, got {value!r}.")
+            if value is None or (option == "num_frames" and value == "all"):
+                continue
+            if not _is_number(value) or not 0 < value < math.inf or (is_whole and not isinstance(value, Integral)):
+                kind = "whole number" if is_whole else "finite number"
+                raise OptionError(f"{self.name}: `{option}` must be a positive {kind}, got {value!r}.")
 
     def fingerprint_files(self, root: Path) -> Iterator[Path]:
         """Yield the files whose name, size and modification time stand for the state of the raw data."""

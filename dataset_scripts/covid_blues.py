@@ -11,17 +11,31 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from climb_hf.readers.tables import is_junk, read_csv_rows, to_float
+from climb_hf.errors import SchemaError
+from climb_hf.readers.tables import is_junk, read_csv_rows, to_float, to_int
 from climb_hf.source import LeftOut, Options, Record, Skipped, Source
 
 CLINICAL, SEVERITY, VIDEOS = "clinical_variables.csv", "severity.csv", "lus_videos"
-VIDEO_NAME = re.compile(r"patient_(\d+)_([LR][123])(?:_(\d+))?\.mp4")
+VIDEO_NAME = re.compile(r"patient_(\d+)_([LR][123])(?:_(\d+))?(?i:\.mp4)")
 #: Empty, unknown and not applicable.
 MISSING = ("", "-99", "-99.0", "-96", "-96.0")
 #: Columns that say the label in other words: kept, but under a key that warns.
 LABEL_SIDE = ("cov_test", "PCR_CT", "number_video_files")
 LABEL_SIDE_PREFIXES = ("clin_diagn#", "test_meth_covid#")
+SEX = {None: None, 0.0: "female", 1.0: "male"}
 COLUMNS = {"pat_age": "age", "pat_sex": "sex", "pat_weight": "weight_kg", "pat_height": "height_cm", "pat_bmi": "bmi"}
+
+
+def _order(path: Path) -> tuple[int, str, int, str]:
+    """Order videos by patient, point and take; files with another name come first."""
+    match = VIDEO_NAME.fullmatch(path.name)
+    return (int(match[1]), match[2], int(match[3] or 1), path.name) if match else (-1, "", 0, path.name)
+
+
+def _value(text: str) -> float | str | None:
+    """Return a cell of the clinical table: a number, null for its codes of "missing", or the text as written."""
+    number = to_float(text, missing=MISSING, strict=False)
+    return number if number is not None or text.strip() in MISSING else text.strip()
 
 
 class CovidBlues(Source):
@@ -53,37 +67,47 @@ class CovidBlues(Source):
         "`metadata['label_side']` and must not be inputs.",
     )
     splits = ("official", "paper")
-    fingerprint_patterns = (CLINICAL, SEVERITY, f"{VIDEOS}/*.mp4")
+    fingerprint_patterns = (CLINICAL, SEVERITY, f"{VIDEOS}/*.[mM][pP]4")
     root_markers = (CLINICAL,)
 
     def index(self, root: Path, options: Options) -> Iterator[Record | Skipped | LeftOut]:
         """List the videos that are there, by patient, point and take, with the tables' rows."""
-        patients = {int(float(row["patient_id"])): row for row in self._clinical(root)}
+        patients: dict[int, dict[str, str]] = {}
+        for row in read_csv_rows(root / CLINICAL, required=("patient_id", "cov_test", "pat_age", "pat_sex")):
+            try:
+                patient = to_int(row["patient_id"])
+            except SchemaError:
+                patient = None
+            if patient is None or patient in patients:
+                reason = f"expected a `patient_id` of its own, found {row['patient_id']!r}"
+                yield Skipped(f"patient {row['patient_id']}", CLINICAL, reason, "SchemaError")
+            else:
+                patients[patient] = row
         rows = read_csv_rows(root / SEVERITY, required=("video_file",)) if (root / SEVERITY).is_file() else ()
         severity = {row["video_file"].strip(): row for row in rows}
         ids = sorted(patients)
         train = set(ids[: int(0.75 * len(ids))])  # the border is taken on the table, not on the videos present
         listed = set(severity)
-        for key, path in sorted(self._videos(root / VIDEOS)):
-            listed.discard(path.stem)
-            if key[0] not in patients:
-                yield Skipped(path.stem, path.name, f"patient {key[0]} has no row in `{CLINICAL}`", "SchemaError")
+        for path in sorted((root / VIDEOS).glob("*.[mM][pP]4"), key=_order):
+            if is_junk(path.name):
                 continue
-            row = patients[key[0]]
-            yield self._record(
-                root, path, key, row, severity.get(path.stem, {}), "train" if key[0] in train else "test"
-            )
-        yield from (LeftOut(name, f"listed in `{SEVERITY}`, video not present") for name in sorted(listed))
-
-    def _clinical(self, root: Path) -> Iterator[dict[str, str]]:
-        return read_csv_rows(root / CLINICAL, required=("patient_id", "cov_test", "pat_age", "pat_sex"))
-
-    @staticmethod
-    def _videos(folder: Path) -> Iterator[tuple[tuple[int, str, int], Path]]:
-        for path in folder.glob("*.mp4"):
+            listed.discard(path.stem)
             match = VIDEO_NAME.fullmatch(path.name)
-            if match and not is_junk(path.name):
-                yield (int(match[1]), match[2], int(match[3] or 1)), path
+            if match is None:
+                yield LeftOut(path.stem, "name is not `patient_<id>_<point>.mp4`")
+                continue
+            key = int(match[1]), match[2], int(match[3] or 1)
+            try:
+                if key[0] not in patients:
+                    raise SchemaError(f"patient {key[0]} has no row in `{CLINICAL}`")
+                if patients[key[0]]["cov_test"].strip() in MISSING:
+                    yield LeftOut(path.stem, f"no PCR result in `{CLINICAL}`")
+                    continue
+                split = "train" if key[0] in train else "test"
+                yield self._record(root, path, key, patients[key[0]], severity.get(path.stem, {}), split)
+            except SchemaError as error:
+                yield Skipped(path.stem, path.name, str(error), "SchemaError")
+        yield from (LeftOut(name, f"listed in `{SEVERITY}`, video not present") for name in sorted(listed))
 
     def _record(
         self,
@@ -94,8 +118,10 @@ class CovidBlues(Source):
         severity: dict[str, str],
         split: str,
     ) -> Record:
-        values = {name: to_float(text, missing=MISSING, strict=False) for name, text in row.items()}
-        sex = values["pat_sex"]
+        values = {name: _value(text) for name, text in row.items()}
+        age, sex = (to_float(row[name], missing=MISSING) for name in ("pat_age", "pat_sex"))
+        if sex not in SEX:
+            raise SchemaError(f"expected `pat_sex` 0, 1 or a code of `missing`, found {row['pat_sex']!r}")
         is_label_side = {name: name in LABEL_SIDE or name.startswith(LABEL_SIDE_PREFIXES) for name in row}
         clinical = {n: v for n, v in values.items() if n not in COLUMNS and not is_label_side[n] and n != "patient_id"}
         measures = {COLUMNS[n]: values[n] for n in COLUMNS if n in values and COLUMNS[n] not in ("age", "sex")}
@@ -109,11 +135,11 @@ class CovidBlues(Source):
             id=path.stem,
             group=str(key[0]),
             split=split,
-            raw_labels=(str(int(float(row["cov_test"]))),),
+            raw_labels=(str(to_int(row["cov_test"])),),
             files=(path.relative_to(root).as_posix(),),
-            age=values["pat_age"],
-            sex=None if sex is None else ("female", "male")[int(sex)],
-            targets=None if values["pat_age"] is None else {"age": values["pat_age"]},
+            age=age,
+            sex=SEX[sex],
+            targets=None if age is None else {"age": age},
             metadata={
                 **measures, **scores, "patient_id": key[0], "point": key[1], "side": key[1][0], "take": key[2],
                 "clinical": clinical, "label_side": {n: v for n, v in values.items() if is_label_side[n]},

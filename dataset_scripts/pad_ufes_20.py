@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from climb_hf.errors import SchemaError
 from climb_hf.readers.duplicates import first_copies
 from climb_hf.readers.tables import is_junk, read_csv_rows, to_bool, to_float
 from climb_hf.source import LeftOut, Options, Record, Skipped, Source
@@ -22,6 +23,8 @@ TWO_STATES = (
 #: True, False, or asked and unknown; the text is kept, as "not known" is not "not asked".
 THREE_STATES = ("itch", "grew", "hurt", "changed", "bleed", "elevation")
 TEXTS = ("lesion_id", "background_father", "background_mother", "region")
+#: Not collected, or asked and unknown: both leave a column of two states empty.
+UNKNOWN = ("", "NA", "NaN", "nan", "UNK", "unk")
 SEX = {"MALE": "male", "FEMALE": "female"}
 
 
@@ -66,30 +69,41 @@ class PadUfes20(Source):
             path.name.lower(): path.relative_to(root).as_posix() for path in sorted(root.rglob("PAT_*.[pP][nN][gG]"))
         }
         rows = list(read_csv_rows(root / TABLE, required=("patient_id", "lesion_id", "diagnostic", "img_id")))
-        names = [PurePosixPath(row["img_id"].replace("\\", "/")).name for row in rows]
+        names = [PurePosixPath(row["img_id"].strip().replace("\\", "/")).name for row in rows]
         files = [found.get(name.lower(), name) for name in names]
         copies = first_copies(root, files)
         ids = dict(zip(files, names, strict=True))
         for row, name, file in zip(rows, names, files, strict=True):
-            age = to_float(row.get("age", ""))
-            yield Record(
-                id=name,
-                group=row["patient_id"],
-                raw_labels=(row["diagnostic"].upper(),),
-                files=(file,),
-                age=age,
-                sex=SEX.get(row.get("gender", "").upper()),
-                duplicate_of=ids.get(copies.get(file, "")),
-                metadata={"patient_id": row["patient_id"], **self._clinical(row)},
-            )
+            if not row["diagnostic"].strip():
+                yield LeftOut(name, "no diagnosis in the table")
+                continue
+            try:
+                yield self._record(row, name, file, ids.get(copies.get(file, "")))
+            except SchemaError as error:
+                yield Skipped(name, TABLE, f"row of `{TABLE}` cannot be read: {error}", "SchemaError")
         listed = {name.lower() for name in names}
         for name, file in found.items():
             if name not in listed and not is_junk(name):
                 yield LeftOut(file, f"picture without a row in `{TABLE}`")
 
+    def _record(self, row: dict[str, str], name: str, file: str, duplicate_of: str | None) -> Record:
+        patient = row["patient_id"].strip()
+        if not (patient and name):
+            raise SchemaError(f"expected a `patient_id` and an `img_id`, found {patient!r} and {name!r}")
+        return Record(
+            id=name,
+            group=patient,
+            raw_labels=(row["diagnostic"].strip().upper(),),
+            files=(file,),
+            age=to_float(row.get("age", "")),
+            sex=SEX.get(row.get("gender", "").strip().upper()),
+            duplicate_of=duplicate_of,
+            metadata={"patient_id": patient, **self._clinical(row)},
+        )
+
     @staticmethod
     def _clinical(row: dict[str, str]) -> dict[str, Any]:
         values: dict[str, Any] = {name: to_float(row[name]) for name in NUMBERS if name in row}
-        values |= {name: to_bool(row[name]) for name in TWO_STATES if name in row}
+        values |= {name: to_bool(row[name], missing=UNKNOWN) for name in TWO_STATES if name in row}
         values |= {name: row[name].upper() or None for name in THREE_STATES if name in row}
         return values | {name: row[name] or None for name in TEXTS if name in row}

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from climb_hf.errors import CorruptFileError, LayoutError, SchemaError
 from climb_hf.readers.memo import memoize_by_files
 from climb_hf.readers.tudataset import TuDataset, read_tu_dataset
 from climb_hf.source import LeftOut, Options, Record, Skipped, Source
@@ -56,15 +57,30 @@ class Proteins(Source):
         """List the graphs in file order; the 1-based graph id is the record's id."""
         data = _read(root)
         if len(data):
-            data.graph(0)  # parses every table: a damaged one is an error of the source, not of its records
+            self._check(data, options)
         for position, label in enumerate(data.graph_labels.tolist()):
             name = str(position + 1)
             yield Record(id=name, group=name, raw_labels=(str(label),), metadata={"graph_id": position + 1})
 
+    def _check(self, data: TuDataset, options: Options) -> None:
+        """Parse every table: a damaged one is an error of the source, not of its records."""
+        graph = data.graph(0)
+        if not data.edge_counts["edges"]:
+            raise CorruptFileError(f"`{data.folder / 'PROTEINS_A.txt'}` holds no edge. Download the collection again.")
+        needed: dict[str, Any] = {"PROTEINS_node_labels.txt": graph.node_labels}
+        if options["node_attributes"]:
+            needed["PROTEINS_node_attributes.txt"] = graph.node_attributes
+        for file, table in needed.items():
+            if table is None:
+                raise LayoutError(f"{self.name}: `{file}` not found in `{data.folder}`. {self.how_to_get[0]}")
+
     def read(self, record: Record, root: Path, options: Options) -> dict[str, Any]:
         """Return one graph in the Hub's graph convention: 0-based local node ids, both directions of every edge."""
         graph = _read(root).graph(int(record.id) - 1)
-        one_hot = np.eye(NODE_TYPES, dtype=np.float32)[graph.node_labels]
+        types = [] if graph.node_labels is None else graph.node_labels.tolist()
+        if unknown := sorted(set(types) - set(range(NODE_TYPES))):
+            raise SchemaError(f"expected node labels 0 (helix), 1 (sheet) and 2 (turn), found {unknown}")
+        one_hot = np.eye(NODE_TYPES, dtype=np.float32)[types]
         lengths = graph.node_attributes
         features = np.concatenate([lengths, one_hot], axis=1) if options["node_attributes"] else one_hot
         return {
@@ -72,7 +88,7 @@ class Proteins(Source):
             "node_feat": features.tolist(),
             "num_nodes": graph.num_nodes,
             "metadata": {
-                "node_types": graph.node_labels.tolist(),
+                "node_types": types,
                 "element_lengths": None if lengths is None else lengths[:, 0].tolist(),
                 "num_isolated_nodes": graph.num_isolated_nodes,
             },

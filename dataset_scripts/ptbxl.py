@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from climb_hf.errors import CorruptFileError, SchemaError
+from climb_hf.errors import SchemaError
 from climb_hf.processing.signal import fit_signal
 from climb_hf.readers.benchmd import draw_label, read_split_list
 from climb_hf.readers.ecg import ECG_LEADS, read_challenge_comments
@@ -61,7 +61,7 @@ class PtbXl(Source):
     splits = ("official", "paper")
     label_schemes = ("climb", "raw", "benchmd")
     fractions = {"train": 0.8, "validation": 0.1, "test": 0.1}
-    fingerprint_patterns = (TABLE, STATEMENTS, PAPER_LIST, "HR*.hea", "**/HR*.hea", "records*/*")
+    fingerprint_patterns = (TABLE, STATEMENTS, PAPER_LIST, "records*/*/*.dat", "**/HR*.hea")
     root_markers = (TABLE,)
 
     def find_root(self, data_dir: Path) -> Path:
@@ -73,20 +73,19 @@ class PtbXl(Source):
         """List the ECGs by `ecg_id`, from the table or from the Challenge headers."""
         paper = None
         if options.split_by == "paper":
-            path = Path(options.split_file) if options.split_file else root / PAPER_LIST
-            listed = read_split_list(path, source=self.name).items()
-            paper = {str(int(name[2:])): split for name, split in listed}
+            listed = read_split_list(Path(options.split_file or root / PAPER_LIST), source=self.name)
+            paper = {name[2:].lstrip("0"): split for name, split in listed.items()}
         rows = self._native(root, options) if (root / TABLE).is_file() else self._challenge(root)
         for row in rows:
-            if paper is not None and isinstance(row, Record):
-                row.split = paper.get(row.id)
-                if row.split is None:
-                    yield LeftOut(row.id, "not in the paper's split list")
+            if isinstance(row, Record):
+                values, is_listed = row.label_values or row.raw_labels, paper is None or row.id in paper
+                if not (values or row.raw_labels) or not is_listed:
+                    yield LeftOut(row.id, "no statement given" if is_listed else "not in the paper's split list")
                     continue
-            if options.labels == "benchmd" and isinstance(row, Record):
-                values = row.raw_labels if row.label_values is None else row.label_values
-                drawn = draw_label(values, self.vocabulary(), self.vocabulary("benchmd"), int(row.id) - 1)
-                row.label_values = (drawn,) if drawn else ()
+                row.split = row.split if paper is None else paper[row.id]
+                if options.labels == "benchmd":
+                    drawn = draw_label(values, self.vocabulary(), self.vocabulary("benchmd"), int(row.id) - 1)
+                    row.label_values = (drawn,) if drawn else ()
             yield row
 
     def _native(self, root: Path, options: Options) -> Iterator[Record | Skipped]:
@@ -99,7 +98,7 @@ class PtbXl(Source):
         for row in read_csv_rows(root / TABLE, required=required):
             try:
                 yield self._record(root, row, row[column])
-            except (ValueError, SyntaxError) as error:
+            except (ValueError, SyntaxError, TypeError, ArithmeticError, MemoryError, RecursionError) as error:
                 yield Skipped(row["ecg_id"], TABLE, f"row of `{TABLE}` cannot be read: {error}", "SchemaError")
 
     def _record(self, root: Path, row: dict[str, str], path: str) -> Record:
@@ -126,11 +125,11 @@ class PtbXl(Source):
         return (*codes, *filter(None, [heart_axis]))
 
     def _challenge(self, root: Path) -> Iterator[Record | Skipped]:
-        for path in sorted(root.rglob("HR[0-9]*.hea"), key=lambda path: path.stem):
+        for path in sorted((p for p in root.rglob("HR*.hea") if p.stem[2:].isdecimal()), key=lambda p: p.stem):
             file, ecg_id = path.relative_to(root).as_posix(), str(int(path.stem[2:]))
             try:
                 header = read_challenge_comments(path)
-            except CorruptFileError as error:
+            except ValueError as error:
                 yield Skipped(ecg_id, file, str(error))
                 continue
             yield Record(

@@ -14,7 +14,7 @@ from climb_hf.dataset_scripts.ptbxl import STATEMENTS, TABLE, PtbXl
 from climb_hf.errors import LayoutError
 from climb_hf.readers.memo import memoize_by_files
 from climb_hf.readers.tables import find_root, read_csv_rows, to_float
-from climb_hf.source import Record
+from climb_hf.source import Options, Record, Skipped
 
 
 class PtbXlFinegrained(PtbXl):
@@ -37,6 +37,10 @@ class PtbXlFinegrained(PtbXl):
                 f"have lost the subclasses. {self.how_to_get[0]}"
             )
         return find_root(data_dir, self.root_markers, self.name)
+
+    def _native(self, root: Path, options: Options) -> Iterator[Record | Skipped]:
+        _diagnostic_codes(root)  # a damaged statement table is an error of the source, not of its records
+        yield from super()._native(root, options)
 
     def _label_values(self, root: Path, codes: dict[str, float], heart_axis: str) -> tuple[str, ...]:
         diagnostic = _diagnostic_codes(root) or frozenset(self.vocabulary().raw_values)

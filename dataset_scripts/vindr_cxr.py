@@ -8,11 +8,11 @@ Licence: PhysioNet Credentialed Health Data License 1.5.0. Cite: doi 10.1038/s41
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from climb_hf.errors import LayoutError
+from climb_hf.errors import LayoutError, SchemaError
 from climb_hf.readers.dicom import read_dicom_header
 from climb_hf.readers.dicom_tags import dicom_demographics
 from climb_hf.readers.tables import is_junk, read_csv_rows, to_float
@@ -22,6 +22,8 @@ SPLITS = ("train", "test")
 SUFFIX = ".dicom"
 BOX = ("x_min", "y_min", "x_max", "y_max")
 MAJORITY = 0.5
+#: The test table spells the column in the singular.
+OTHER = ("Other diseases", "Other disease")
 
 
 class VindrCxr(Source):
@@ -54,7 +56,7 @@ class VindrCxr(Source):
     splits = ("official", "paper")
     label_schemes = ("climb", "findings", "raw")
     extra_options = {"window": None, "bit_depth": 8}
-    fingerprint_patterns = ("annotations/*.csv", "train", "test")
+    fingerprint_patterns = ("annotations/*.csv", f"train/*{SUFFIX}", f"test/*{SUFFIX}")
     root_markers = ("annotations",)
 
     def index(self, root: Path, options: Options) -> Iterator[Record | Skipped | LeftOut]:
@@ -72,22 +74,27 @@ class VindrCxr(Source):
             boxes = self._boxes(root / "annotations" / f"annotations_{split}.csv")
             for image_id, readers in self._readers(table).items():
                 files.pop(image_id, None)
-                yield self._record(image_id, split, readers, boxes)
+                try:
+                    yield self._record(image_id, split, readers, boxes)
+                except SchemaError as error:
+                    yield Skipped(image_id, table.name, str(error), "SchemaError")
             for image_id in sorted(files):
                 yield LeftOut(image_id, f"file in `{split}/` without a row in `{table.name}`")
 
-    def _readers(self, table: Path) -> dict[str, dict[str, list[str]]]:
-        """Return image id -> reader -> columns marked; the test consensus is one reader."""
+    def _readers(self, table: Path) -> dict[str, dict[str, list[str] | str]]:
+        """Return image id -> reader -> columns marked, or what is wrong; the test consensus is one reader."""
         vocabulary = self.vocabulary()
-        images: dict[str, dict[str, list[str]]] = {}
-        for row in read_csv_rows(table, required=("image_id", "No finding")):
-            marked = [
-                vocabulary.canonical(name)  # the test table spells `Other disease` in the singular
-                for name, value in row.items()
-                if vocabulary.knows(name) and (to_float(value) or 0) > 0
-            ]
+        images: dict[str, dict[str, list[str] | str]] = {}
+        for row in read_csv_rows(table, required=("image_id", *(set(vocabulary.raw_values) - {OTHER[0]}))):
+            if not row.keys() & {*OTHER}:
+                raise SchemaError(f"`{table}`: column `{OTHER[0]}` is missing. Restore the table from the publisher.")
             readers = images.setdefault(row["image_id"], {})
-            readers[row.get("rad_id") or f"consensus{len(readers) or ''}"] = marked
+            reader = row.get("rad_id") or f"consensus{len(readers) or ''}"
+            try:
+                values = {name: to_float(value) or 0 for name, value in row.items() if vocabulary.knows(name)}
+                readers[reader] = [vocabulary.canonical(name) for name, value in values.items() if value > 0]
+            except SchemaError as error:
+                readers[reader] = str(error)
         return images
 
     def _boxes(self, table: Path) -> dict[str, list[dict[str, str]]] | None:
@@ -100,15 +107,21 @@ class VindrCxr(Source):
         return boxes
 
     def _record(
-        self, image_id: str, split: str, readers: dict[str, list[str]], boxes: dict[str, list[dict[str, str]]] | None
+        self,
+        image_id: str,
+        split: str,
+        readers: dict[str, list[str] | str],
+        boxes: dict[str, list[dict[str, str]]] | None,
     ) -> Record:
         votes: dict[str, int] = defaultdict(int)
         for marked in readers.values():
+            if isinstance(marked, str):
+                raise SchemaError(marked)
             for name in marked:
                 votes[name] += 1
         positive = tuple(name for name, count in votes.items() if count / len(readers) >= MAJORITY)
         rows = (boxes or {}).get(image_id, [])
-        corners = [[float(row[name]) for name in BOX] for row in rows]
+        corners = [[to_float(row[name], missing=()) or 0.0 for name in BOX] for row in rows]
         objects = {
             "bbox": [[x0, y0, x1 - x0, y1 - y0] for x0, y0, x1, y1 in corners],
             "category": [row["class_name"] for row in rows],
@@ -131,7 +144,7 @@ class VindrCxr(Source):
         spacing = header.get("PixelSpacing")
         metadata = {
             "photometric_interpretation": str(header.get("PhotometricInterpretation", "")),
-            "pixel_spacing_mm": [float(value) for value in spacing] if spacing else None,
+            "pixel_spacing_mm": [float(value) for value in spacing] if isinstance(spacing, Sequence) else None,
             "bits_stored": header.get("BitsStored"),
         }
         return {**super().read(record, root, options), "age": age, "sex": sex, "metadata": metadata}

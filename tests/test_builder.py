@@ -15,7 +15,7 @@ from PIL import Image as PillowImage
 
 import climb_hf
 from climb_hf.build_log import BuildLog, Failure
-from climb_hf.errors import CorruptFileError, DamagedDataError, LabelError, LayoutError, SplitError
+from climb_hf.errors import CorruptFileError, DamagedDataError, LabelError, LayoutError, OptionError, SplitError
 from climb_hf.indexing import IndexReport, build_index
 from climb_hf.source import LeftOut, Options, Record, Skipped
 
@@ -190,3 +190,70 @@ def test_parquet_of_our_rows_embeds_pictures_when_asked(miniatures, tmp_path):
         dataset[0]["image"].load()
     saved = datasets.load_from_disk(tmp_path / "saved")
     assert np.array_equal(np.asarray(saved[0]["image"]), pixels)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        ("brain_tumor", "image_size", "64"),
+        ("brain_tumor", "image_size", 64.5),
+        ("brain_tumor", "validation", "0.1"),
+        ("covid_blues", "num_frames", "16"),
+        ("covid_blues", "num_frames", 2.5),
+        ("ptbxl", "length", 2.5),
+        ("ptbxl", "sampling_rate", float("inf")),
+    ],
+)
+def test_options_of_the_wrong_type_are_refused_by_name(miniatures, tmp_path, name, option, value):
+    with pytest.raises(OptionError, match=f"`{option}` must be"):
+        climb_hf.load_dataset(name, miniatures(name)[0], cache_dir=tmp_path, **{option: value})
+
+
+def test_a_record_that_names_no_file_is_a_failure_not_a_crash(tmp_path):
+    index = build_index(Stub(Record("a", "1", "train", files=("",)), Record("b", "2", "train")), tmp_path, Options())
+    assert [failure.id for failure in index.failures] == ["a"]
+
+
+@pytest.mark.parametrize("error", [IndexError("i"), KeyError("k"), OverflowError("o"), TypeError("t")])
+def test_whatever_a_decoder_raises_costs_one_record(miniatures, tmp_path, monkeypatch, error):
+    folder, expected = miniatures("brain_tumor")
+    source = climb_hf.get_source("brain_tumor")
+    read = type(source).read
+
+    def break_one(self, record, root, options):
+        if record.id == expected[0].id:
+            raise error
+        return read(self, record, root, options)
+
+    monkeypatch.setattr(type(source), "read", break_one)
+    dataset = climb_hf.load_dataset("brain_tumor", folder, cache_dir=tmp_path)
+    assert sum(map(len, dataset.values())) == len(expected) - 1
+
+
+def test_streamed_numbers_are_those_of_the_built_table(miniatures, tmp_path):
+    folder, _ = miniatures("covid_blues")
+    built = climb_hf.load_dataset("covid_blues", folder, cache_dir=tmp_path, split="train", num_frames=3)
+    streamed = climb_hf.load_dataset("covid_blues", folder, streaming=True, split="train", num_frames=3)
+    assert [row["fps"] for row in streamed] == built["fps"][:]
+
+
+def test_the_error_for_missing_data_names_a_command_that_works(tmp_path):
+    from typer.testing import CliRunner
+
+    from climb_hf.cli.app import app
+
+    with pytest.raises(FileNotFoundError, match="`climb miniature proteins DIR`"):
+        climb_hf.load_dataset("proteins", tmp_path / "absent")
+    assert CliRunner().invoke(app, ["miniature", "proteins", str(tmp_path / "raw")]).exit_code == 0
+
+
+def test_the_limit_holds_while_streaming_too(miniatures, tmp_path):
+    folder, expected = miniatures.copy("brain_tumor", tmp_path / "raw", n=40)
+    for row in expected[:2]:  # 2 of 40 are tolerated, 3 are not
+        (folder / row.id).write_bytes(b"")
+    streamed = climb_hf.load_dataset("brain_tumor", folder, streaming=True)
+    for _ in range(2):  # a second epoch does not count the same records again
+        assert sum(len(list(part)) for part in streamed.values()) == 38
+    (folder / expected[2].id).write_bytes(b"")
+    with pytest.raises(DamagedDataError, match="3 of 40 records"):
+        [list(part) for part in climb_hf.load_dataset("brain_tumor", folder, streaming=True).values()]

@@ -97,3 +97,11 @@ def test_miniature_says_synthetic_and_how_to_load(tmp_path):
     text = run("miniature", "proteins", tmp_path / "p", "--n", 12).output
     assert "12 synthetic records" in text
     assert "load_dataset('climb', 'proteins'" in text
+
+
+def test_a_checkpoint_that_does_not_exist_is_one_message(tmp_path):
+    from climb_hf.errors import AccessError
+    from climb_hf.protocols.multitask import evaluate
+
+    with pytest.raises(AccessError, match="expected a checkpoint"):
+        evaluate(str(tmp_path / "absent"), {"brain_tumor": tmp_path})

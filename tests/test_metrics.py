@@ -438,3 +438,10 @@ def test_import_is_light():
         "import sys, climb_hf.metrics; print(*{'torch', 'pandas', 'sklearn', 'scipy', 'datasets'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "\n"
+
+
+def test_ragged_rows_are_a_schema_error():
+    with pytest.raises(SchemaError, match="same number of columns"):
+        masked_metrics(
+            [[1, 0], [1]], [[1.0, 0.0], [1.0]], ["a", "a"], source_classes={"a": [0]}, multi_label={"a": True}
+        )

@@ -99,3 +99,27 @@ def test_bad_requests_say_what_to_do(folders, tmp_path):
         climb_hf.load_mixture(folders, options={"ptbxl": {"labels": "raw"}}, cache_dir=tmp_path)
     with pytest.raises(SplitError, match="no source of"):
         climb_hf.load_mixture({"brain_tumor": folders["brain_tumor"]}, split="validation", cache_dir=tmp_path)
+
+
+def test_strings_of_another_label_scheme(miniatures, tmp_path):
+    from climb_hf.protocols.data import model_classes
+
+    names, options = {"vindr_cxr": miniatures("vindr_cxr")[0]}, {"vindr_cxr": {"labels": "findings"}}
+    mixed = climb_hf.load_mixture(names, split="train", cache_dir=tmp_path, vocabulary="strings", options=options)
+    units = mixed.features["labels"].feature.names
+    assert "lung opacity" in units
+    assert model_classes(list(names), options, "strings")["vocabulary"] == units
+
+
+def test_options_that_would_go_nowhere_are_refused(folders, tmp_path):
+    for options in ({"brain_tumour": {"image_size": 8}}, {"*": {"imagesize": 8}}):
+        with pytest.raises(OptionError, match=r"brain_tumour|imagesize"):
+            climb_hf.load_mixture(folders, cache_dir=tmp_path, options=options)
+
+
+def test_one_name_is_a_mixture_of_one(folders, tmp_path, monkeypatch):
+    monkeypatch.setenv("CLIMB_DATA", str(tmp_path))
+    (tmp_path / "brain_tumor").symlink_to(folders["brain_tumor"])
+    assert set(climb_hf.load_mixture("brain_tumor", cache_dir=tmp_path / "cache")["train"]["source"]) == {
+        "brain_tumor"
+    }

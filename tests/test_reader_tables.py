@@ -284,7 +284,7 @@ def test_two_roots_of_one_depth(tmp_path):
 
 
 def test_no_root(tmp_path):
-    deep = tmp_path / "top" / "a" / "b" / "c" / "d"
+    deep = tmp_path / "top" / "a" / "b" / "c" / "d" / "e"
     deep.mkdir(parents=True)
     (deep / "table.csv").touch()
     for k in range(10):

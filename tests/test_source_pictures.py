@@ -1,5 +1,6 @@
 """Oddities of the picture and video sources, on miniatures and, where it is there, on real data."""
 
+import csv
 import json
 from collections import Counter
 
@@ -9,7 +10,7 @@ from PIL import Image
 
 import climb_hf
 from climb_hf import vocabulary
-from climb_hf.errors import AccessError, LayoutError, OptionError, SplitError
+from climb_hf.errors import AccessError, LayoutError, OptionError, SchemaError, SplitError
 
 
 def load(name, folder, cache, **options):
@@ -23,6 +24,23 @@ def by_id(dataset):
 def left_out(cache):
     (file,) = cache.rglob("left_out.json")
     return json.loads(file.read_text())
+
+
+def skipped(cache):
+    (file,) = cache.rglob("skipped.jsonl")
+    return {row["id"]: row["reason"] for row in map(json.loads, file.read_text().splitlines())}
+
+
+def edit(table, change):
+    """Rewrite a table after `change(rows)`; columns stay."""
+    with table.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    names = list(rows[0])
+    change(rows)
+    with table.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, names, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 # brain_tumor
@@ -252,3 +270,111 @@ def test_covid_blues_real_subset(real_dir, tmp_path):
     patient_3 = next(row for row in dataset["train"] if row["id"] == "patient_3_R2")
     assert (patient_3["age"], patient_3["sex"]) == (80.0, "female")
     assert patient_3["metadata"]["bmi"] == 22.77
+
+
+# rows of tables that are not what they should be
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("age", "old", "expected a finite number"),
+        ("smoke", "maybe", "expected one of"),
+        ("patient_id", "", "expected a `patient_id`"),
+        ("img_id", "", "expected a `patient_id` and an `img_id`"),
+    ],
+)
+def test_pad_ufes_20_names_a_bad_row_and_keeps_the_others(miniatures, tmp_path, column, value, reason):
+    folder, expected = miniatures.copy("pad_ufes_20", tmp_path / "raw")
+    edit(folder / "metadata.csv", lambda rows: rows[0].update({column: value}))
+    rows = load("pad_ufes_20", folder, tmp_path / "cache").values()
+    assert sum(map(len, rows)) == len(expected) - 1
+    (text,) = skipped(tmp_path / "cache").values()
+    assert reason in text
+
+
+def test_pad_ufes_20_without_a_diagnosis_is_left_out_and_unknown_two_state_answers_are_null(miniatures, tmp_path):
+    folder, expected = miniatures.copy("pad_ufes_20", tmp_path / "raw")
+
+    def change(rows):
+        rows[0]["diagnostic"] = ""
+        rows[1]["smoke"] = "UNK"
+
+    edit(folder / "metadata.csv", change)
+    found = by_id(load("pad_ufes_20", folder, tmp_path / "cache"))
+    assert len(found) == len(expected) - 1
+    assert left_out(tmp_path / "cache")["no diagnosis in the table"] == 1
+    assert not skipped(tmp_path / "cache")
+
+
+def test_vindr_cxr_refuses_a_table_without_one_of_its_columns(miniatures, tmp_path):
+    folder, _ = miniatures.copy("vindr_cxr", tmp_path / "raw")
+    edit(folder / "annotations" / "image_labels_train.csv", lambda rows: None)
+    table = folder / "annotations" / "image_labels_train.csv"
+    table.write_text(table.read_text().replace("COPD", "Copd", 1))
+    with pytest.raises(SchemaError, match="column `COPD` is missing"):
+        load("vindr_cxr", folder, tmp_path / "cache")
+
+
+@pytest.mark.parametrize(("name", "column"), [("image_labels_train", "Pneumonia"), ("annotations_train", "y_max")])
+def test_vindr_cxr_names_the_image_of_a_bad_cell(miniatures, tmp_path, name, column):
+    folder, expected = miniatures.copy("vindr_cxr", tmp_path / "raw")
+    ids = []
+
+    def change(rows):
+        row = next(row for row in rows if row.get("x_min", "1"))
+        row[column] = "?"
+        ids.append(row["image_id"])
+
+    edit(folder / "annotations" / f"{name}.csv", change)
+    found = by_id(load("vindr_cxr", folder, tmp_path / "cache"))
+    assert set(found) == {truth.id for truth in expected} - set(ids)
+    assert list(skipped(tmp_path / "cache")) == ids
+
+
+def test_vindr_cxr_raw_window_keeps_sixteen_bits(miniatures, tmp_path):
+    folder, _ = miniatures("vindr_cxr")
+    row = load("vindr_cxr", folder, tmp_path, window="raw")["train"][0]
+    assert row["image"].mode == "I;16"
+
+
+def test_vindr_cxr_is_found_where_wget_was_started(miniatures, tmp_path):
+    folder, expected = miniatures.copy("vindr_cxr", tmp_path / "here/physionet.org/files/vindr-cxr/1.0.0")
+    assert folder.is_dir()
+    assert sum(map(len, load("vindr_cxr", tmp_path / "here", tmp_path / "cache").values())) == len(expected)
+
+
+def test_covid_blues_finds_upper_case_endings_counts_other_names_and_keeps_text(miniatures, tmp_path):
+    folder, expected = miniatures.copy("covid_blues", tmp_path / "raw")
+    first = sorted((folder / "lus_videos").glob("*.mp4"))[0]
+    (folder / "lus_videos" / "patient_1_X9.mp4").write_bytes(first.read_bytes())
+    first.rename(first.with_suffix(".MP4"))
+    edit(
+        folder / "clinical_variables.csv",
+        lambda rows: [row.update(oxygen_saturation_with_ox="90-92") for row in rows],
+    )
+    found = by_id(load("covid_blues", folder, tmp_path / "cache", num_frames=1))
+    assert set(found) == {truth.id for truth in expected}
+    assert left_out(tmp_path / "cache")["name is not `patient_<id>_<point>.mp4`"] == 1
+    assert {row["metadata"]["clinical"]["oxygen_saturation_with_ox"] for _, row in found.values()} == {"90-92"}
+
+
+def test_covid_blues_without_a_pcr_result_is_left_out(miniatures, tmp_path):
+    folder, expected = miniatures.copy("covid_blues", tmp_path / "raw")
+    patients = []
+
+    def change(rows):
+        rows[0]["cov_test"] = "-99"
+        patients.append(str(int(float(rows[0]["patient_id"]))))
+
+    edit(folder / "clinical_variables.csv", change)
+    found = by_id(load("covid_blues", folder, tmp_path / "cache", num_frames=1))
+    assert set(found) == {truth.id for truth in expected if truth.group not in patients}
+
+
+@pytest.mark.parametrize(("column", "value"), [("patient_id", ""), ("pat_sex", "2"), ("pat_age", "x")])
+def test_covid_blues_bad_clinical_rows_are_failures_with_a_reason(miniatures, tmp_path, column, value):
+    folder, _ = miniatures.copy("covid_blues", tmp_path / "raw")
+    edit(folder / "clinical_variables.csv", lambda rows: rows[0].update({column: value}))
+    with pytest.raises(SchemaError, match=r"record `patient.*expected"):
+        load("covid_blues", folder, tmp_path / "cache", num_frames=1, strict=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import climb_hf
-from climb_hf.errors import CorruptFileError
+from climb_hf.errors import CorruptFileError, LayoutError
 
 
 def load(folder, cache, **options):
@@ -64,3 +64,38 @@ def test_real_counts(real_dir, tmp_path):
     isolated = {i for i, row in rows.items() if row["metadata"]["num_isolated_nodes"]}
     assert isolated == {"405", "646", "703", "990", "994"}
     assert min(min(row["metadata"]["element_lengths"]) for row in rows.values()) == -538
+
+
+@pytest.mark.parametrize("value", ["3", "-1"])
+def test_an_unknown_element_type_is_skipped_and_named(miniatures, tmp_path, value):
+    folder, expected = miniatures.copy("proteins", tmp_path / "raw")
+    (file,) = folder.rglob("PROTEINS_node_labels.txt")
+    lines = file.read_text().split("\n")
+    file.write_text("\n".join([value, *lines[1:]]))
+    rows = load(folder, tmp_path / "cache")
+    assert set(rows) == {truth.id for truth in expected} - {"1"}
+    (skipped,) = (tmp_path / "cache").rglob("skipped.jsonl")
+    assert "expected node labels 0 (helix), 1 (sheet) and 2 (turn)" in skipped.read_text()
+
+
+def test_missing_node_tables_are_refused_by_name(miniatures, tmp_path):
+    folder, expected = miniatures.copy("proteins", tmp_path / "raw")
+    (attributes,) = folder.rglob("PROTEINS_node_attributes.txt")
+    attributes.unlink()
+    rows = load(folder, tmp_path / "cache")
+    assert len(rows) == len(expected)
+    assert rows["1"]["metadata"]["element_lengths"] is None
+    with pytest.raises(LayoutError, match=r"PROTEINS_node_attributes\.txt"):
+        load(folder, tmp_path / "cache", node_attributes=True)
+    (labels,) = folder.rglob("PROTEINS_node_labels.txt")
+    labels.unlink()
+    with pytest.raises(LayoutError, match=r"PROTEINS_node_labels\.txt"):
+        load(folder, tmp_path / "cache")
+
+
+def test_an_empty_edge_table_is_damage_not_a_collection_without_edges(miniatures, tmp_path):
+    folder, _ = miniatures.copy("proteins", tmp_path / "raw")
+    (file,) = folder.rglob("PROTEINS_A.txt")
+    file.write_bytes(b"")
+    with pytest.raises(CorruptFileError, match=r"PROTEINS_A\.txt` holds no edge"):
+        load(folder, tmp_path / "cache")

@@ -7,7 +7,7 @@ import pytest
 
 import climb_hf
 from climb_hf import vocabulary
-from climb_hf.errors import AccessError, SplitError
+from climb_hf.errors import AccessError, SchemaError, SplitError
 from climb_hf.registry import get_source
 
 
@@ -191,3 +191,55 @@ def test_real_challenge_records(real_dir, tmp_path):
     assert class_names(row) == {"Normal", "Sinus Tachycardia/Bradycardia/Conduction (STTC)"}
     # 426177001 sinus bradycardia, 426783006 sinus rhythm, 713426002 incomplete right bundle branch block
     assert class_names(rows["6002"][1]) == {"Normal", "Conduction Delay (CD)"}
+
+
+@pytest.mark.parametrize(("column", "value"), [("scp_codes", "{[]: 1}"), ("patient_id", "inf")])
+def test_a_row_no_literal_or_number_is_skipped(miniatures, tmp_path, column, value):
+    folder, expected = miniatures.copy("ptbxl", tmp_path / "raw")
+    table = folder / "ptbxl_database.csv"
+    with table.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    rows[0][column] = value
+    with table.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    assert len(by_id(load(folder, tmp_path / "cache"))) == len(expected) - 1
+
+
+def test_challenge_headers_that_cannot_be_used_do_not_stop_the_others(miniatures, tmp_path):
+    folder, expected = miniatures.copy("ptbxl", tmp_path / "raw", layout="challenge")
+    first, second, *_ = sorted(folder.rglob("HR*.hea"))
+    text = "\n".join("# Age: 5x" if "Age:" in line else line for line in first.read_text().splitlines())
+    first.write_text(text + "\n")
+    lines = second.read_text().splitlines()
+    second.write_text("\n".join("# Dx: " if "Dx:" in line else line for line in lines) + "\n")
+    first.with_name(f"{first.stem} (1).hea").write_text(text)
+    found = by_id(load(folder, tmp_path / "cache"))
+    lost = {str(int(path.stem[2:])) for path in (first, second)}
+    assert set(found) == {truth.id for truth in expected} - lost
+    (rules,) = (tmp_path / "cache").rglob("left_out.json")
+    assert "no statement given" in rules.read_text()
+
+
+def test_files_repaired_in_place_and_changed_split_lists_are_read_anew(miniatures, tmp_path):
+    folder, expected = miniatures.copy("ptbxl", tmp_path / "raw")
+    file = sorted((folder / "records500").rglob("*.dat"))[0]
+    content = file.read_bytes()
+    file.write_bytes(content[:100])
+    assert len(by_id(load(folder, tmp_path / "cache"))) == len(expected) - 1
+    file.write_bytes(content)
+    assert len(by_id(load(folder, tmp_path / "cache"))) == len(expected)
+    listed = tmp_path / "ptbxl_splits.csv"
+    for split, name in (("train", "train"), ("val", "test")):
+        rows = "".join(f"/x/HR{int(truth.id):05d}.hea,{split}\n" for truth in expected)
+        listed.write_text(f"file_name,split\n{rows}")
+        dataset = load(folder, tmp_path / "cache", split_by="paper", split_file=str(listed))
+        assert list(dataset) == [name]
+
+
+def test_a_damaged_statement_table_is_an_error_that_names_it(miniatures, tmp_path):
+    folder, _ = miniatures.copy("ptbxl_finegrained", tmp_path / "raw")
+    (folder / "scp_statements.csv").write_text("<html>not found</html>\n")
+    with pytest.raises(SchemaError, match=r"scp_statements\.csv`: column"):
+        load(folder, tmp_path / "cache", name="ptbxl_finegrained")

@@ -57,7 +57,12 @@ class Arrays:
     @classmethod
     def of(cls, references: ArrayLike, scores: ArrayLike, valid: ArrayLike | None) -> "Arrays":
         """Check that the shapes agree; the values are checked source by source."""
-        labels, logits = np.asarray(references), np.asarray(scores)
+        try:
+            labels, logits = np.asarray(references), np.asarray(scores)
+        except ValueError as error:
+            raise SchemaError(
+                f"`references` and `scores` must have the same number of columns in every row ({error})."
+            ) from error
         cells = None if valid is None else np.asarray(valid)
         if labels.ndim != 2:
             raise SchemaError(f"`references` must have shape (rows, classes of the vocabulary), found {labels.shape}.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from climb_hf.errors import OptionError, SplitError
 from climb_hf.loading import load_dataset
-from climb_hf.mixture import source_options
+from climb_hf.mixture import label_schemes, source_options
 from climb_hf.registry import get_source, unknown_source
 from climb_hf.vocabulary import concepts, string_vocabulary
 
@@ -107,7 +107,8 @@ def model_classes(
         {'proteins': ['protein.enzyme', 'protein.not_enzyme']}
     """
     outputs, classes, multi_label = list(concepts()), {}, {}
-    units, unit_of = string_vocabulary(list(names)) if vocabulary == "strings" else ((), {})
+    schemes = label_schemes(names, options or {})
+    units, unit_of = string_vocabulary(list(names), schemes) if vocabulary == "strings" else ((), {})
     for name in names:
         source, chosen = get_source(name), source_options(name, options or {})
         scheme = source.vocabulary(source.label_scheme(chosen.get("labels", "climb"), chosen))

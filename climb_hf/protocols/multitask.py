@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from climb_hf.errors import AccessError, OptionError
-from climb_hf.mixture import combine, source_options
+from climb_hf.mixture import combine, label_schemes, source_options
 from climb_hf.protocols.data import Sources, data_fingerprint, load_parts, model_classes
 from climb_hf.provenance import provenance, recipe_hash
 from climb_hf.training.recipes import load_recipe
@@ -90,7 +90,13 @@ def train(
     held_out = load(split=data.get("eval_split", "validation"), is_required=False)
     _refuse_without_pictures(parts)
     mixed = [
-        combine(list(part.values()), vocabulary=data.get("vocabulary", "concepts"), of=list(sources)) if part else None
+        combine(
+            list(part.values()),
+            vocabulary=data.get("vocabulary", "concepts"),
+            of=label_schemes(list(sources), _options(data)),
+        )
+        if part
+        else None
         for part in (parts, held_out)
     ]
     trainer = _trainer(settings, Path(output_dir), list(sources), *mixed)
@@ -206,7 +212,9 @@ def evaluate(
     for name, concepts in classes.items():
         model.require_source(name, concepts)
     parts = load_parts(sources, split, _options(data), cache_dir=cache_dir, num_proc=num_proc)
-    mixture = combine(list(parts.values()), vocabulary=vocabulary, of=facts.get("sources", ()))
+    mixture = combine(
+        list(parts.values()), vocabulary=vocabulary, of=label_schemes(facts.get("sources", ()), _options(data))
+    )
     trainer = _evaluator(model, processor, mixture, batch_size)
     rows = trainer.predict_rows(mixture)
     duplicates = {
@@ -247,8 +255,14 @@ def _load(checkpoint: str | Path) -> tuple[Any, Any, dict[str, Any]]:
             f"`{folder}` holds no checkpoint: `config.json` is absent. Pass what `climb train --to DIR` was given."
         )
     place = str(folder) if folder.exists() else str(checkpoint)
-    model = AutoModelForImageClassification.from_pretrained(place)
-    processor = AutoImageProcessor.from_pretrained(place)
+    try:
+        model = AutoModelForImageClassification.from_pretrained(place)
+        processor = AutoImageProcessor.from_pretrained(place)
+    except OSError as error:
+        raise AccessError(
+            f"expected a checkpoint in the folder or Hub repository `{place}`, but it cannot be loaded: {error} "
+            "Pass what `climb train --to DIR` was given, or USER/NAME of a repository."
+        ) from error
     facts_file = folder / TRAINING_FILE
     facts = json.loads(facts_file.read_text(encoding="utf-8")) if facts_file.is_file() else {}
     return model, processor, facts

@@ -34,7 +34,7 @@ MISSING = ("", "NA", "N/A", "NaN", "nan", "None", "null", "NULL")
 _TRUE = ("true", "1", "1.0", "yes")
 _FALSE = ("false", "0", "0.0", "no")
 _JUNK = frozenset({".ds_store", "__macosx", "thumbs.db", "desktop.ini"})
-_MAX_DEPTH = 3  # folders between `data_dir` and the documented root: an archive's own folder, a mirror's path
+_MAX_DEPTH = 4  # folders between `data_dir` and the documented root: an archive's own folder, a mirror's path
 _MAX_FOLDERS = 5000  # looked at before a wrong `data_dir` (a home folder, say) is given up
 _LISTED = 8  # names shown in a message
 
@@ -297,7 +297,7 @@ def to_bool(
 def find_root(data_dir: str | Path, marker_names: Sequence[str], source: str) -> Path:
     """Find the documented root of a source: `data_dir`, or the one folder below it that holds a marker.
 
-    The shallowest folder wins, up to three levels down; junk and hidden folders are passed over.
+    The shallowest folder wins, up to four levels down; junk and hidden folders are passed over.
 
     Args:
         data_dir (`str` or `Path`): what the user gave.

@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 #: Most shards a split is cut into; a shard is the unit that streaming shuffles and worker processes share.
 MAX_SHARDS = 1024
+#: A split of this many pictures is resized by all cores where `num_proc` is not given.
+MANY_PICTURES = 500
 #: Rows per record batch where the default of `datasets` would hold gigabytes in memory.
 _WRITER_BATCH_SIZES = {"frames": 8, "signal": 100, "multimodal": 32}
 #: What decoders and parsers raise on damaged content: a record that does is skipped and named.
@@ -160,6 +162,18 @@ class Climb(datasets.GeneratorBasedBuilder):
                     continue
                 yield position, example if self._output_dir else _as_stored(example, self.info.features)
                 position += 1
+
+    def _prepare_split(
+        self,
+        split_generator: datasets.SplitGenerator,
+        *args: Any,  # noqa: ANN401 - as in datasets
+        num_proc: int | None = None,
+        **kwargs: Any,  # noqa: ANN401 - as in datasets
+    ) -> None:
+        records = sum(map(len, split_generator.gen_kwargs["shards"]))
+        if num_proc is None and self._options.image_size is not None and records >= MANY_PICTURES:
+            num_proc = os.cpu_count()  # pictures are decoded, resized and encoded: the work of all cores
+        super()._prepare_split(split_generator, *args, num_proc=num_proc, **kwargs)
 
     def _download_and_prepare(self, dl_manager: object, verification_mode: object, **kwargs: object) -> None:
         super()._download_and_prepare(dl_manager, verification_mode, **kwargs)

@@ -111,7 +111,7 @@ class Options:
         seed (`int`, *optional*, defaults to `42`): seed of the group-wise hash split.
         strict (`bool`, *optional*, defaults to `False`): raise at the first damaged record instead of skipping it.
         verify (`str`, *optional*, defaults to `"quick"`): `"quick"`, `"full"` or `"none"`.
-        image_size (`int`, *optional*): pictures are resized at build to this side in pixels.
+        image_size (`int`, *optional*): pictures are resized once, at build, to this side in pixels, by all cores.
         num_frames (`int` or `"all"`, *optional*): equally spaced frames of a video or volume.
         window (`str`, *optional*): named display window, or `"raw"`, which needs and sets 16 bits.
         bit_depth (`int`, *optional*, defaults to `8`): 8 or 16 bits per grey value.

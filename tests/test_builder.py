@@ -143,6 +143,18 @@ def test_image_size_stores_resized_pictures(miniatures, tmp_path):
     assert dataset["test"][0]["image"].mode == "RGB"
 
 
+@pytest.mark.parametrize(
+    ("options", "files"), [({"image_size": 16}, 2), ({}, 1), ({"image_size": 16, "num_proc": 1}, 1)]
+)
+def test_many_pictures_are_resized_by_all_cores(miniatures, tmp_path, monkeypatch, options, files):
+    monkeypatch.setattr("climb_hf.builder.MANY_PICTURES", 20)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    folder, _ = miniatures("brain_tumor")
+    dataset = climb_hf.load_dataset("brain_tumor", folder, cache_dir=tmp_path, **options)
+    assert len(dataset["train"].cache_files) == files
+    assert len(dataset["test"].cache_files) == 1, "a small split stays in one process"
+
+
 def test_resized_grey_pictures_are_stored_with_one_channel(miniatures, tmp_path):
     folder, _ = miniatures("vindr_cxr")
     dataset = climb_hf.load_dataset("vindr_cxr", folder, cache_dir=tmp_path, image_size=48, split="test")

@@ -66,14 +66,14 @@ class VindrCxr(Source):
             if not table.is_file() and not (root / split).is_dir():
                 continue
             if not table.is_file():
-                raise LayoutError(
-                    f"{self.name}: `annotations/{table.name}` not found, although `{split}/` is there. It holds the "
-                    f"global labels; download it from {self.homepage} (the Kaggle copy has none)."
-                )
+                raise LayoutError(f"{self.name}: `annotations/{table.name}` not found. {self.how_to_get[-1]}")
             files = {p.stem: p for p in (root / split).glob(f"*{SUFFIX}") if not is_junk(p.name)}
             boxes = self._boxes(root / "annotations" / f"annotations_{split}.csv")
             for image_id, readers in self._readers(table).items():
                 files.pop(image_id, None)
+                if not (root / split).is_dir():
+                    yield LeftOut(image_id, f"folder `{split}/` not downloaded")
+                    continue
                 try:
                     yield self._record(image_id, split, readers, boxes)
                 except SchemaError as error:

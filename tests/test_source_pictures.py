@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections import Counter
 
 import numpy as np
@@ -207,6 +208,15 @@ def test_a_dicom_file_of_several_frames_is_skipped_with_the_reason(miniatures, t
     assert set(rows) == {t.id for t in expected} - {victim.stem}
     (log,) = (tmp_path / "cache").rglob("skipped.jsonl")
     assert "2 frames" in json.loads(log.read_text())["reason"]
+
+
+def test_vindr_cxr_loads_where_only_one_folder_was_downloaded(miniatures, tmp_path):
+    folder, expected = miniatures.copy("vindr_cxr", tmp_path / "raw")
+    shutil.rmtree(folder / "train")
+    dataset = load("vindr_cxr", folder, tmp_path / "cache")
+    assert list(dataset) == ["test"]
+    n_train = sum(truth.split == "train" for truth in expected)
+    assert left_out(tmp_path / "cache") == {"folder `train/` not downloaded": n_train}
 
 
 def test_vindr_cxr_without_its_label_table_names_it(miniatures, tmp_path):

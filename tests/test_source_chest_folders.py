@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from climb_hf.dataset_scripts.brain_mri import paper_split
 from PIL import Image
+from source_helpers import by_id, left_out
 
 import climb_hf
 from climb_hf.builder import ClimbConfig
@@ -18,15 +19,6 @@ from climb_hf.indexing import build_index
 
 def load(name, folder, cache, **options):
     return climb_hf.load_dataset(name, folder, cache_dir=cache, **options)
-
-
-def by_id(dataset):
-    return {row["id"]: (split, row) for split, part in dataset.items() for row in part}
-
-
-def left_out(cache):
-    (file,) = cache.rglob("left_out.json")
-    return json.loads(file.read_text())
 
 
 def index_of(name, folder):

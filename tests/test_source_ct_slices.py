@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
+from source_helpers import by_id, left_out
 
 import climb_hf
 from climb_hf import vocabulary
@@ -21,20 +22,11 @@ def load(name, folder, cache, **options):
     return climb_hf.load_dataset(name, folder, cache_dir=cache, **options)
 
 
-def by_id(dataset):
-    return {row["id"]: (split, row) for split, part in dataset.items() for row in part}
-
-
 def index_of(name, folder, **options):
     source, config = climb_hf.get_source(name), ClimbConfig(name=name)
     for option, value in options.items():
         setattr(config, option, value)
     return build_index(source, source.find_root(folder), config.options())
-
-
-def left_out(cache):
-    (file,) = cache.rglob("left_out.json")
-    return json.loads(file.read_text())
 
 
 def skipped(cache):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from source_helpers import by_id
 
 import climb_hf
 from climb_hf import vocabulary
@@ -28,10 +29,6 @@ COUNTS = {
 
 def load(name, folder, cache, **options):
     return climb_hf.load_dataset(name, folder, cache_dir=cache, **options)
-
-
-def by_id(dataset):
-    return {row["id"]: (split, row) for split, part in dataset.items() for row in part}
 
 
 def index_of(name, folder, **options):

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 import numpy as np
 import pydicom
 import pytest
+from source_helpers import by_id
 
 import climb_hf
 from climb_hf import vocabulary
@@ -21,10 +22,6 @@ CMMD_TABLE = "CMMD_clinicaldata_revision.csv"
 
 def load(name, folder, cache, **options):
     return climb_hf.load_dataset(name, folder, cache_dir=cache, **options)
-
-
-def by_id(dataset):
-    return {row["id"]: (split, row) for split, part in dataset.items() for row in part}
 
 
 def index_of(name, folder, **options):

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 from PIL import Image
+from source_helpers import by_id, left_out
 
 import climb_hf
 from climb_hf.errors import LayoutError, OptionError, SchemaError, SplitError
@@ -21,15 +22,6 @@ NAMES = ("isic2020", "ham10000", "lc25000")
 
 def load(name, folder, cache, **options):
     return climb_hf.load_dataset(name, folder, cache_dir=cache, **options)
-
-
-def by_id(dataset):
-    return {row["id"]: (split, row) for split, part in dataset.items() for row in part}
-
-
-def left_out(cache):
-    (file,) = cache.rglob("left_out.json")
-    return json.loads(file.read_text())
 
 
 def skipped(cache):

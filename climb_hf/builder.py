@@ -24,7 +24,7 @@ from climb_hf.labels import LabelMapper
 from climb_hf.registry import get_source, near_names, source_names
 from climb_hf.source import Options, Record, Source
 
-__all__ = ["Climb", "ClimbConfig"]
+__all__ = ["Climb", "ClimbConfig", "raw_root"]
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class Climb(datasets.GeneratorBasedBuilder):
             config_kwargs["data_dir"] = str(Path(config_kwargs["data_dir"]).expanduser().absolute())
         config, config_id = super()._create_builder_config(config_name, custom_features, config_id, **config_kwargs)
         self._options = config.options()
-        self._root = _raw_root(source, config.data_dir)
+        self._root = raw_root(source, config.data_dir)
         named = [Path(value) for value in config_kwargs.values() if isinstance(value, str) and value]
         self.hash = raw_fingerprint(source, self._root, self.hash, [path for path in named if path.is_file()])
         return config, config_id
@@ -186,8 +186,19 @@ class Climb(datasets.GeneratorBasedBuilder):
         return super().as_streaming_dataset(split=split, base_path=base_path)
 
 
-def _raw_root(source: Source, data_dir: str | None) -> Path:
-    """Return the folder of the raw data: `data_dir`, else `$CLIMB_DATA/NAME`."""
+def raw_root(source: Source, data_dir: str | None) -> Path:
+    """Find the root of a source's raw data in `data_dir`, else in `$CLIMB_DATA/NAME`.
+
+    Args:
+        source (`Source`): the source.
+        data_dir (`str`, *optional*): what the user gave.
+
+    Returns:
+        `Path`: the documented root folder.
+
+    Raises:
+        AccessError: no such folder, or not the layout of the source; the message says how to get the data.
+    """
     base = os.environ.get("CLIMB_DATA")
     folder = Path(data_dir) if data_dir else Path(base).expanduser() / source.name if base else None
     if folder is None or not folder.is_dir():

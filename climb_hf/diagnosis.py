@@ -49,7 +49,7 @@ class Diagnosis:
         return {**self.__dict__}
 
 
-def diagnose(name: str, data_dir: str | Path) -> Diagnosis:
+def diagnose(name: str, data_dir: str | Path | None = None) -> Diagnosis:
     """Compare a folder with the layout, tables and sizes a source expects.
 
     Files are checked as a default build checks them (exists, size, magic bytes, end marker), none is decoded. A count
@@ -57,7 +57,7 @@ def diagnose(name: str, data_dir: str | Path) -> Diagnosis:
 
     Args:
         name (`str`): a source.
-        data_dir (`str` or `Path`): the folder.
+        data_dir (`str` or `Path`, *optional*): the folder; defaults to `$CLIMB_DATA/NAME`.
 
     Returns:
         `Diagnosis`.
@@ -66,11 +66,11 @@ def diagnose(name: str, data_dir: str | Path) -> Diagnosis:
         UnknownSourceError: no such source.
         AccessError: the folder does not hold this source at all.
     """
-    from climb_hf.builder import ClimbConfig
+    from climb_hf.builder import ClimbConfig, raw_root
 
     source = get_source(name)
     options = ClimbConfig(name=name).options()
-    root = source.find_root(Path(data_dir).expanduser().absolute())
+    root = raw_root(source, str(Path(data_dir).expanduser()) if data_dir else None)
     index = build_index(source, root, options)
     mapper, classes, damaged = LabelMapper(source), Counter[str](), []
     for record in (record for records in index.splits.values() for record in records):
@@ -101,6 +101,6 @@ def diagnose(name: str, data_dir: str | Path) -> Diagnosis:
         if found.get(split, 0) != size:
             result.findings.append(f"{split}: {found.get(split, 0):,} records found, {size:,} published")
     is_complete = not bad
-    load = f"python -c \"import climb_hf; print(climb_hf.load_dataset('{name}', '{data_dir}'))\""
+    load = f"python -c \"import climb_hf; print(climb_hf.load_dataset('{name}', '{root}'))\""
     result.next_command = load if is_complete else f"get the damaged files again (climb info {name} says how)"
     return result

@@ -57,7 +57,7 @@ def test_info_holds_what_a_user_must_know():
     assert "without a seed" in facts["unavailable_splits"]["paper"]
 
 
-def test_doctor_counts_names_damage_and_gives_the_next_command(miniatures, tmp_path):
+def test_doctor_counts_names_damage_and_gives_the_next_command(miniatures, tmp_path, monkeypatch):
     folder, _ = miniatures.copy("brain_tumor", tmp_path / "raw")
     (folder / "Training" / "no_tumor").joinpath("9.jpg").write_bytes(b"\xff\xd8 cut")
     text = run("doctor", "brain_tumor", "--data-dir", tmp_path / "raw").output
@@ -65,6 +65,9 @@ def test_doctor_counts_names_damage_and_gives_the_next_command(miniatures, tmp_p
     assert "damaged or missing: `Training/no_tumor/9.jpg`" in text
     found = json.loads(run("doctor", "brain_tumor", "--data-dir", folder, "--json").output)
     assert found["found"] == {"train": 25, "test": 8}
+    (tmp_path / "brain_tumor").symlink_to(folder, target_is_directory=True)
+    monkeypatch.setenv("CLIMB_DATA", str(tmp_path))
+    assert json.loads(run("doctor", "brain_tumor", "--json").output)["found"] == found["found"]
     assert sum(found["classes"].values()) == 32
 
 

@@ -47,7 +47,7 @@ def info(
 
 def doctor(
     name: Annotated[str, typer.Argument(help="A source of `climb sources`.")],
-    data_dir: Annotated[Path, typer.Option(help="The folder of raw data to look at.")],
+    data_dir: Annotated[Path | None, typer.Option(help="The folder to look at; $CLIMB_DATA/NAME by default.")] = None,
     as_json: _Json = False,
 ) -> None:
     """Compare a folder of raw data with what the source expects: records per split, what is missing, what to do next.

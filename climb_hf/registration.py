@@ -94,33 +94,48 @@ def hook_datasets(module: ModuleType) -> None:
 
 def register_configs(module: ModuleType) -> None:
     """Register our configurations with `transformers.AutoConfig` (needs no torch)."""
-    from climb_hf.models.vision.configuration_vision import ClimbVisionConfig
+    from climb_hf.models.catalogue import MODELS
 
-    module.AutoConfig.register(ClimbVisionConfig.model_type, ClimbVisionConfig, exist_ok=True)
+    for entry in MODELS:
+        config = entry.load("Config")
+        module.AutoConfig.register(config.model_type, config, exist_ok=True)
 
 
 def register_models(module: ModuleType) -> None:
     """Register our models with the Auto classes of `transformers`."""
-    from climb_hf.models.vision.configuration_vision import ClimbVisionConfig
-    from climb_hf.models.vision.modeling_vision import ClimbVisionForClassification, ClimbVisionModel
+    from climb_hf.models.catalogue import MODELS
 
-    module.AutoModel.register(ClimbVisionConfig, ClimbVisionModel, exist_ok=True)
-    for auto in (module.AutoModelForImageClassification, module.AutoModelForVideoClassification):
-        auto.register(ClimbVisionConfig, ClimbVisionForClassification, exist_ok=True)
+    pictures = (module.AutoModelForImageClassification, module.AutoModelForVideoClassification)
+    for entry in MODELS:
+        config = entry.load("Config")
+        module.AutoModel.register(config, entry.load("Model"), exist_ok=True)
+        for auto in pictures if entry.inputs == "image" else ():
+            auto.register(config, entry.load("ForClassification"), exist_ok=True)
 
 
 def register_image_processors(module: ModuleType) -> None:
     """Register our image processor with `transformers.AutoImageProcessor`."""
-    from climb_hf.models.vision.configuration_vision import ClimbVisionConfig
-    from climb_hf.processing.image_processor import ClimbImageProcessor
+    from climb_hf.models.catalogue import MODELS
 
     register = module.AutoImageProcessor.register
-    if "image_processor_classes" in inspect.signature(register).parameters:
-        # one class serves both backends, so that neither falls back to the other with a warning
-        backends = dict.fromkeys(("torchvision", "pil"), ClimbImageProcessor)
-        register(ClimbVisionConfig, image_processor_classes=backends, exist_ok=True)
-    else:  # releases before the choice of backends
-        register(ClimbVisionConfig, ClimbImageProcessor, exist_ok=True)
+    for entry in MODELS:
+        if entry.inputs != "image":
+            continue
+        config, processor = entry.load("Config"), entry.load("processor")
+        if "image_processor_classes" in inspect.signature(register).parameters:
+            # one class serves both backends, so that neither falls back to the other with a warning
+            register(config, image_processor_classes=dict.fromkeys(("torchvision", "pil"), processor), exist_ok=True)
+        else:  # releases before the choice of backends
+            register(config, processor, exist_ok=True)
+
+
+def register_feature_extractors(module: ModuleType) -> None:
+    """Register our feature extractors of signals and graphs with `transformers.AutoFeatureExtractor`."""
+    from climb_hf.models.catalogue import MODELS
+
+    for entry in MODELS:
+        if entry.inputs != "image":
+            module.AutoFeatureExtractor.register(entry.load("Config"), entry.load("processor"), exist_ok=True)
 
 
 def hook_pillow(module: ModuleType) -> None:
@@ -136,6 +151,7 @@ _AFTER_IMPORT: dict[str, Callable[[ModuleType], None]] = {
     "transformers.models.auto.configuration_auto": register_configs,
     "transformers.models.auto.modeling_auto": register_models,
     "transformers.models.auto.image_processing_auto": register_image_processors,
+    "transformers.models.auto.feature_extraction_auto": register_feature_extractors,
 }
 
 

@@ -3,13 +3,16 @@
 from typing import TYPE_CHECKING
 
 from climb_hf._lazy import lazy_attributes
+from climb_hf.models.catalogue import MODELS
 
 if TYPE_CHECKING:
+    from climb_hf.models.auto import AutoModelForClimbClassification
     from climb_hf.models.outputs import ClimbClassifierOutput
     from climb_hf.models.vision.configuration_vision import ClimbVisionConfig
     from climb_hf.models.vision.modeling_vision import ClimbVisionForClassification, ClimbVisionModel
 
 __all__ = [
+    "AutoModelForClimbClassification",
     "ClimbClassifierOutput",
     "ClimbVisionConfig",
     "ClimbVisionForClassification",
@@ -17,10 +20,10 @@ __all__ = [
 ]
 
 _LAZY = {
+    "AutoModelForClimbClassification": "climb_hf.models.auto",
     "ClimbClassifierOutput": "climb_hf.models.outputs",
-    "ClimbVisionConfig": "climb_hf.models.vision.configuration_vision",
-    "ClimbVisionForClassification": "climb_hf.models.vision.modeling_vision",
-    "ClimbVisionModel": "climb_hf.models.vision.modeling_vision",
 }
+for _entry in MODELS:
+    _LAZY.update(_entry.public)
 
 __getattr__, __dir__ = lazy_attributes(__name__, _LAZY)

@@ -7,15 +7,85 @@ import torch
 from torch import Tensor, nn
 
 from climb_hf.errors import OptionError, SchemaError, VocabularyError
+from climb_hf.models.outputs import ClimbClassifierOutput
 
 __all__ = ["VocabularyHead"]
 
 
 class VocabularyHead:
-    """Mixin of the `XForClassification` models; expects `config` and a linear layer `classifier` of |V| outputs."""
+    """Mixin of the `XForClassification` models; expects `config` and a linear layer `classifier` of |V| outputs.
+
+    A model makes its head with `build_head(width)` and ends its `forward` with `return self.classify(outputs, …)`.
+    """
 
     config: Any  # a VocabularyConfig; each model narrows it
+    dropout: nn.Dropout
     classifier: nn.Linear
+
+    def build_head(self, width: int) -> None:
+        """Make `dropout` and `classifier` for features of a width; to be called in the constructor."""
+        self.dropout = nn.Dropout(self.config.dropout)
+        self.classifier = nn.Linear(width, len(self.config.vocabulary))
+
+    def head_input(self, outputs: Any) -> Tensor:  # noqa: ANN401 - a ModelOutput of the encoder
+        """Return what the linear layer reads, before dropout: (batch, width). Models with their own head override it.
+
+        Args:
+            outputs (`ModelOutput`): of the encoder.
+
+        Returns:
+            `torch.Tensor`: (batch, width); the pooled feature unless a model says otherwise.
+        """
+        return outputs.pooler_output
+
+    def classify(
+        self,
+        outputs: Any,  # noqa: ANN401 - a ModelOutput of the encoder
+        labels: Tensor | None = None,
+        target_mask: Tensor | None = None,
+        exclusive: Tensor | None = None,
+    ) -> ClimbClassifierOutput:
+        """Score the concepts of V from the encoder's output, and compute the loss where labels are given.
+
+        Args:
+            outputs (`ModelOutput`): of the encoder, with `pooler_output` (batch, hidden).
+            labels (`torch.Tensor`, *optional*):
+                (batch, |V|) float in {0, 1}: the positives of each row; or (batch,) int64: one concept per row, which
+                makes every row exclusive unless `exclusive` says otherwise.
+            target_mask (`torch.Tensor`, *optional*):
+                (batch, |V|) bool: V_k of each row's source. Outputs outside never contribute. All count if absent.
+            exclusive (`torch.Tensor`, *optional*):
+                (batch,) bool: `True` for softmax cross-entropy over V_k, `False` (default) for binary cross-entropy.
+
+        Returns:
+            `ClimbClassifierOutput`: with `logits` (batch, |V|) and, for labels, the mean loss.
+
+        Raises:
+            SchemaError: shapes that do not fit.
+        """
+        logits = self.classifier(self.dropout(self.head_input(outputs)))  # (B, D) -> (B, |V|)
+        loss = None
+        if labels is not None:
+            from climb_hf.training.losses import masked_classification_loss
+
+            labels, exclusive = self._targets(labels, exclusive)
+            loss = masked_classification_loss(logits.float(), labels, target_mask, exclusive)
+        return ClimbClassifierOutput(
+            loss=loss,
+            logits=logits,
+            pooler_output=outputs.pooler_output,
+            last_hidden_state=outputs.last_hidden_state,
+            hidden_states=getattr(outputs, "hidden_states", None),
+            attentions=getattr(outputs, "attentions", None),
+        )
+
+    def _targets(self, labels: Tensor, exclusive: Tensor | None) -> tuple[Tensor, Tensor]:
+        single = labels.ndim == 1 and not labels.is_floating_point()
+        if exclusive is None:
+            exclusive = torch.full(labels.shape[:1], single, dtype=torch.bool, device=labels.device)
+        if single:
+            labels = nn.functional.one_hot(labels.long(), len(self.config.vocabulary)).float()  # (B,) -> (B, |V|)
+        return labels, exclusive
 
     def check_head(self) -> None:
         """Check that the configuration has a vocabulary that fits together; to be called before the head is built.

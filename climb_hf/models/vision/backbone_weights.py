@@ -2,16 +2,15 @@
 
 import copy
 import logging
-import pickle
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from torch import Tensor
 from transformers import PreTrainedConfig
 
 from climb_hf.errors import AccessError, CorruptFileError, OptionError
+from climb_hf.models.checkpoints import read_state_dict
 from climb_hf.models.vision.backbones import Backbone, architecture, timm_arguments, transformers_arguments
 from climb_hf.models.vision.configuration_vision import ClimbVisionConfig
 
@@ -105,7 +104,7 @@ def _timm_with_weights(config: ClimbVisionConfig, path: Path | None) -> Backbone
     tells: a randomly initialised matrix that is the same with and without the weights was not in the file.
     """
     arguments = timm_arguments(config)
-    overlay = None if path is None else {"state_dict": _read_state(path)}
+    overlay = None if path is None else {"state_dict": read_state_dict(path)}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_PROBE_SEED)
         fresh = timm.create_model(architecture(config), pretrained=False, **arguments)
@@ -133,27 +132,3 @@ def _timm_with_weights(config: ClimbVisionConfig, path: Path | None) -> Backbone
     if untouched:
         logger.warning("the published weights of `%s` leave these tensors at random: %s", config.backbone, untouched)
     return backbone
-
-
-def _read_state(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise OptionError(f"`pretrained` must be true, false or a file of weights, but `{path}` is no file.")
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CorruptFileError(
-            f"`{path}` is no plain file of tensors: {error} Convert it to safetensors where it can be trusted."
-        ) from error
-    for key in ("state_dict", "model", "module"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise CorruptFileError(
-            f"`{path}` holds no state dictionary (a mapping of names to tensors, at the top or under `state_dict`, "
-            "`model` or `module`). Save one with `torch.save(model.state_dict(), path)` or as safetensors."
-        )
-    return state

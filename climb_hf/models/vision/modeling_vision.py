@@ -261,8 +261,7 @@ class ClimbVisionForClassification(VocabularyHead, ClimbVisionPreTrainedModel):
         self.check_head()
         self.climb_vision = ClimbVisionModel(config)
         self.supports_gradient_checkpointing = self.climb_vision.supports_gradient_checkpointing
-        self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(self.climb_vision.hidden_size, len(config.vocabulary))
+        self.build_head(self.climb_vision.hidden_size)
         self.post_init()
 
     @can_return_tuple
@@ -299,26 +298,4 @@ class ClimbVisionForClassification(VocabularyHead, ClimbVisionPreTrainedModel):
             SchemaError: shapes that do not fit.
         """
         outputs = self.climb_vision(pixel_values, frame_mask, **{**kwargs, "return_dict": True})
-        logits = self.classifier(self.dropout(outputs.pooler_output))  # (B, D) -> (B, |V|)
-        loss = None
-        if labels is not None:
-            from climb_hf.training.losses import masked_classification_loss
-
-            labels, exclusive = self._targets(labels, exclusive)
-            loss = masked_classification_loss(logits.float(), labels, target_mask, exclusive)
-        return ClimbClassifierOutput(
-            loss=loss,
-            logits=logits,
-            pooler_output=outputs.pooler_output,
-            last_hidden_state=outputs.last_hidden_state,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
-        )
-
-    def _targets(self, labels: Tensor, exclusive: Tensor | None) -> tuple[Tensor, Tensor]:
-        single = labels.ndim == 1 and not labels.is_floating_point()
-        if exclusive is None:
-            exclusive = torch.full(labels.shape[:1], single, dtype=torch.bool, device=labels.device)
-        if single:
-            labels = nn.functional.one_hot(labels.long(), len(self.config.vocabulary)).float()  # (B,) -> (B, |V|)
-        return labels, exclusive
+        return self.classify(outputs, labels, target_mask, exclusive)

@@ -1,0 +1,67 @@
+"""Which encoders exist: one row each, from which registration, lazy imports and the documentation follow.
+
+The rows name classes by the convention of transformers (`<stem>Config`, `<stem>Model`, `<stem>ForClassification`), so
+nothing is imported until it is asked for.
+"""
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["MODELS", "ModelEntry"]
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One encoder.
+
+    Args:
+        name (`str`): its folder under `climb_hf/models`, such as `"biot"`.
+        stem (`str`): what its class names begin with, such as `"Biot"`.
+        inputs (`str`): `"image"`, `"eeg"`, `"ecg"` or `"graph"`: what it reads.
+        processor (`str`): `module:Class` of what turns an example into its input.
+        further (`tuple[str, ...]`): other public classes of `modeling_<name>.py`, such as `("BiotForPretraining",)`.
+    """
+
+    name: str
+    stem: str
+    inputs: str
+    processor: str
+    further: tuple[str, ...] = ()
+
+    @property
+    def config_module(self) -> str:
+        """Dotted name of the module that defines the configuration."""
+        return f"climb_hf.models.{self.name}.configuration_{self.name}"
+
+    @property
+    def model_module(self) -> str:
+        """Dotted name of the module that defines the models."""
+        return f"climb_hf.models.{self.name}.modeling_{self.name}"
+
+    @property
+    def public(self) -> dict[str, str]:
+        """Public class -> module that defines it."""
+        models = (f"{self.stem}Model", f"{self.stem}ForClassification", *self.further)
+        return {f"{self.stem}Config": self.config_module} | dict.fromkeys(models, self.model_module)
+
+    def load(self, kind: str) -> Any:  # noqa: ANN401 - a class
+        """Import one of the classes.
+
+        Args:
+            kind (`str`): `"Config"`, `"Model"`, `"ForClassification"` or `"processor"`.
+
+        Returns:
+            The class.
+        """
+        if kind == "processor":
+            module, name = self.processor.split(":")
+        else:
+            module, name = (self.config_module if kind == "Config" else self.model_module), self.stem + kind
+        return getattr(importlib.import_module(module), name)
+
+
+_PICTURES = "climb_hf.processing.image_processor:ClimbImageProcessor"
+
+#: Every encoder, in the order of the documentation.
+MODELS: tuple[ModelEntry, ...] = (ModelEntry("vision", "ClimbVision", "image", _PICTURES),)

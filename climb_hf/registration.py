@@ -26,6 +26,13 @@ __all__ = ["install_hooks", "module_hash"]
 _PATH = "climb"
 _FACTORY = "dataset_module_factory"
 
+#: Feature extractors that are found by the name in a `preprocessor_config.json`, with or without a model of theirs.
+_FEATURE_EXTRACTORS = (
+    "climb_hf.processing.ecg_extractor:EcgFeatureExtractor",
+    "climb_hf.processing.eeg_extractor:EegFeatureExtractor",
+    "climb_hf.processing.imu_extractor:ImuFeatureExtractor",
+)
+
 
 def module_hash() -> str:
     """Digest what the built tables depend on beside the source: our version, schema and vocabulary."""
@@ -130,12 +137,21 @@ def register_image_processors(module: ModuleType) -> None:
 
 
 def register_feature_extractors(module: ModuleType) -> None:
-    """Register our feature extractors of signals and graphs with `transformers.AutoFeatureExtractor`."""
+    """Register our feature extractors of signals and graphs with `transformers.AutoFeatureExtractor`.
+
+    Each is registered for its models' configurations, so that `AutoFeatureExtractor` finds it for a checkpoint without
+    a file of its own, and under its own class, so that its name in a `preprocessor_config.json` is found at any time.
+    """
     from climb_hf.models.catalogue import MODELS
 
+    register = module.AutoFeatureExtractor.register
+    for path in _FEATURE_EXTRACTORS:
+        package, _, name = path.partition(":")
+        kind = getattr(importlib.import_module(package), name)
+        register(kind, kind, exist_ok=True)
     for entry in MODELS:
         if entry.inputs != "image":
-            module.AutoFeatureExtractor.register(entry.load("Config"), entry.load("processor"), exist_ok=True)
+            register(entry.load("Config"), entry.load("processor"), exist_ok=True)
 
 
 def hook_pillow(module: ModuleType) -> None:

@@ -5,10 +5,18 @@ from typing import TYPE_CHECKING
 from climb_hf._lazy import lazy_attributes
 
 if TYPE_CHECKING:
+    from climb_hf.processing.ecg_extractor import EcgFeatureExtractor
+    from climb_hf.processing.eeg_extractor import EegFeatureExtractor
     from climb_hf.processing.image_processor import ClimbImageProcessor
+    from climb_hf.processing.imu_extractor import ImuFeatureExtractor
 
-__all__ = ["ClimbImageProcessor"]
+__all__ = ["ClimbImageProcessor", "EcgFeatureExtractor", "EegFeatureExtractor", "ImuFeatureExtractor"]
 
-_LAZY = {"ClimbImageProcessor": "climb_hf.processing.image_processor"}
+_LAZY = {
+    "ClimbImageProcessor": "climb_hf.processing.image_processor",
+    "EcgFeatureExtractor": "climb_hf.processing.ecg_extractor",
+    "EegFeatureExtractor": "climb_hf.processing.eeg_extractor",
+    "ImuFeatureExtractor": "climb_hf.processing.imu_extractor",
+}
 
 __getattr__, __dir__ = lazy_attributes(__name__, _LAZY)

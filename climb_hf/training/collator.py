@@ -1,4 +1,4 @@
-"""From dataset rows to the batch of a vision classifier: pixels, frame mask, targets, and who the rows are."""
+"""From dataset rows to the batch of a classifier: pixels or signals, masks, targets, and who the rows are."""
 
 import copy
 import io
@@ -20,7 +20,10 @@ __all__ = ["ClassificationCollator", "prepare_for_training"]
 
 
 class ClassificationCollator:
-    """Turns rows with an `image` or with `frames` into one batch for a vision classifier.
+    """Turns rows with an `image`, with `frames` or with a `signal` into one batch for a classifier.
+
+    The processor decides what is read: a feature extractor whose first model input is `signal` takes the signals, any
+    other the pictures. A signal batch is what the extractor makes of the rows, in one call.
 
     Rows of both kinds may stand in one batch: an image is then one frame. Batches of images alone are
     (batch, channels, height, width); as soon as a row has frames, frames are padded with zeros to the longest row and
@@ -33,7 +36,8 @@ class ClassificationCollator:
     Args:
         processor: an image processor: called with `images=[…], return_tensors="pt"`, it gives `pixel_values`
             (images, channels, height, width). `ClimbImageProcessor`, and any with a true `accepts_encoded_images`, is
-            handed undecoded `{"bytes", "path"}` values as they are and decodes at reduced scale.
+            handed undecoded `{"bytes", "path"}` values as they are and decodes at reduced scale. Or a signal feature
+            extractor: called with the rows, it gives `signal` (batch, channels, time) and its masks.
         vocabulary (`Sequence[str]`): the model's concepts V (`config.vocabulary`).
         source_classes (`Mapping[str, Sequence[str]]`): V_k by source (`config.source_classes`).
         multi_label (`Mapping[str, bool]`): whether each source is multi-label (`config.source_multi_label`).
@@ -107,7 +111,7 @@ class ClassificationCollator:
         )
 
     def for_training(self, seed: int) -> "ClassificationCollator":
-        """Return the collator that augments, where the processor has an `augmentation`.
+        """Return the collator that augments, where the processor has an `augmentation` or is random in training.
 
         Args:
             seed (`int`): seed of the augmentation.
@@ -115,7 +119,7 @@ class ClassificationCollator:
         Returns:
             `ClassificationCollator`: a copy, or this one where there is nothing to augment.
         """
-        if getattr(self.processor, "augmentation", None) is None:
+        if getattr(self.processor, "augmentation", None) is None and not getattr(self.processor, "is_random", False):
             return self
         collator = copy.copy(self)
         collator._seed = seed
@@ -125,27 +129,21 @@ class ClassificationCollator:
         """Collate rows.
 
         Args:
-            rows (`Sequence[Mapping]`): each with `id`, `source`, `labels`, and `image` or `frames`.
+            rows (`Sequence[Mapping]`): each with `id`, `source`, `labels`, and `image`, `frames`, or `signal` with
+                `sampling_rate`.
 
         Returns:
             `dict`: `pixel_values` float32, (batch, channels, height, width), or with `frame_mask` (batch, frames) bool
-            (batch, frames, channels, height, width); `labels`, `target_mask`, `exclusive` as `TargetBuilder`;
+            (batch, frames, channels, height, width); for signals what the extractor gives instead; `labels`,
+            `target_mask`, `exclusive` as `TargetBuilder`;
             `ids`, `sources`, `groups`: lists of strings (`None` where a row has no group).
 
         Raises:
-            SchemaError: a row without a picture.
+            SchemaError: a row without a picture, or with a signal that does not fit the extractor.
             CorruptFileError: a picture that cannot be decoded.
             VocabularyError: a source or a label that is not known.
         """
-        pictures = [self._pictures(row) for row in rows]
-        try:
-            pixels = self._pixels(rows, pictures)
-        except CorruptFileError:
-            self._name_the_record(rows, pictures)
-            raise
-        batch: dict[str, Any] = {"pixel_values": pixels}
-        if any(_has_frames(row) for row in rows):
-            batch = _padded(pixels, [len(group) for group in pictures])
+        batch = self._signals(rows) if reads_signals(self.processor) else self._images(rows)
         batch.update(self.targets(rows))
         batch["ids"] = [str(row["id"]) for row in rows]
         batch["sources"] = [str(row["source"]) for row in rows]
@@ -166,6 +164,24 @@ class ClassificationCollator:
         """
         self.targets.check_dataset(dataset)
         return prepare_for_training(dataset) if hasattr(dataset, "cast_column") else dataset
+
+    def _images(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return `pixel_values`, and `frame_mask` where a row has frames."""
+        pictures = [self._pictures(row) for row in rows]
+        try:
+            pixels = self._pixels(rows, pictures)
+        except CorruptFileError:
+            self._name_the_record(rows, pictures)
+            raise
+        if any(_has_frames(row) for row in rows):
+            return _padded(pixels, [len(group) for group in pictures])
+        return {"pixel_values": pixels}
+
+    def _signals(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return what the feature extractor makes of the rows: `signal` and its masks."""
+        if self._seed is None:
+            return dict(self.processor(rows, return_tensors="pt"))
+        return dict(self.processor(rows, seeds=[_draw_seed(self._seed, row) for row in rows], return_tensors="pt"))
 
     def _pictures(self, row: Mapping[str, Any]) -> list[Any]:
         if not _has_frames(row):
@@ -191,8 +207,8 @@ class ClassificationCollator:
         # Row by row, each with its own seed: what a row becomes must not depend on the batch it is in.
         found = []
         for row, group in zip(rows, opened, strict=True):
-            state = np.random.SeedSequence([self._seed, int(row.get(DRAW, 0))]).generate_state(1)
-            made = self.processor(images=[group], augment=True, generator=int(state[0]), return_tensors="pt")
+            seed = _draw_seed(self._seed, row)
+            made = self.processor(images=[group], augment=True, generator=seed, return_tensors="pt")
             found.append(made["pixel_values"][0])
         return torch.cat(found)
 
@@ -217,6 +233,28 @@ class ClassificationCollator:
                     f"a picture of record `{row.get('id')}` of `{row.get('source')}` cannot be decoded: {error}. "
                     'Rebuild the dataset with `verify="full"` to have such records skipped and named.'
                 ) from error
+
+
+def reads_signals(processor: Any) -> bool:  # noqa: ANN401 - any processor
+    """Tell whether a processor takes signals: whether `signal` is the first input it makes for a model.
+
+    Args:
+        processor: any processor of transformers.
+
+    Returns:
+        `bool`.
+
+    Example:
+        >>> from climb_hf.processing import ClimbImageProcessor, EcgFeatureExtractor
+        >>> reads_signals(EcgFeatureExtractor()), reads_signals(ClimbImageProcessor())
+        (True, False)
+    """
+    return list(getattr(processor, "model_input_names", None) or [])[:1] == ["signal"]
+
+
+def _draw_seed(seed: int, row: Mapping[str, Any]) -> int:
+    """Return what makes one draw of a row random: it depends on the seed and the number of the draw alone."""
+    return int(np.random.SeedSequence([seed, int(row.get(DRAW, 0))]).generate_state(1)[0])
 
 
 def _has_frames(row: Mapping[str, Any]) -> bool:

@@ -109,15 +109,16 @@ def register_configs(module: ModuleType) -> None:
 
 
 def register_models(module: ModuleType) -> None:
-    """Register our models with the Auto classes of `transformers`."""
+    """Register our models with the Auto classes of `transformers`; none is imported before it is asked for."""
+    from climb_hf._deferred import register_later
     from climb_hf.models.catalogue import MODELS
 
     pictures = (module.AutoModelForImageClassification, module.AutoModelForVideoClassification)
     for entry in MODELS:
         config = entry.load("Config")
-        module.AutoModel.register(config, entry.load("Model"), exist_ok=True)
+        register_later(module.AutoModel, config, entry.model_module, f"{entry.stem}Model")
         for auto in pictures if entry.inputs == "image" else ():
-            auto.register(config, entry.load("ForClassification"), exist_ok=True)
+            register_later(auto, config, entry.model_module, f"{entry.stem}ForClassification")
 
 
 def register_image_processors(module: ModuleType) -> None:

@@ -13,7 +13,6 @@ from datasets import Dataset
 from transformers import AutoFeatureExtractor
 
 import climb_hf.schema
-from climb_hf import registration
 from climb_hf.errors import OptionError, SchemaError
 from climb_hf.processing import EcgFeatureExtractor, EegFeatureExtractor, ImuFeatureExtractor
 from climb_hf.processing.ecg_extractor import ECG_JEPA_LEADS, derive_leads
@@ -390,19 +389,12 @@ def test_auto_feature_extractor_in_a_fresh_process(tmp_path):
     assert result.stdout.strip() == "torch.Size([1, 8, 2500])"
 
 
-def test_registered_for_a_configuration(monkeypatch):
-    from transformers.models.auto import feature_extraction_auto
+def test_registered_for_the_configurations_of_models():
+    from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING
 
-    from climb_hf.models.vision.configuration_vision import ClimbVisionConfig
+    from climb_hf.models import EcgJepaConfig
 
-    table = {
-        "climb_hf.processing.ecg_extractor:EcgFeatureExtractor": (f"{ClimbVisionConfig.__module__}:ClimbVisionConfig",)
-    }
-    monkeypatch.setattr(registration, "_FEATURE_EXTRACTORS", table)
-    extra = feature_extraction_auto.FEATURE_EXTRACTOR_MAPPING._extra_content
-    monkeypatch.setattr(feature_extraction_auto.FEATURE_EXTRACTOR_MAPPING, "_extra_content", dict(extra))
-    registration.register_feature_extractors(feature_extraction_auto)
-    assert feature_extraction_auto.FEATURE_EXTRACTOR_MAPPING[ClimbVisionConfig] is EcgFeatureExtractor
+    assert FEATURE_EXTRACTOR_MAPPING[EcgJepaConfig] is EcgFeatureExtractor
 
 
 # ---- refusals ----

@@ -7,6 +7,12 @@ from climb_hf.models.catalogue import MODELS
 
 if TYPE_CHECKING:
     from climb_hf.models.auto import AutoModelForClimbClassification
+    from climb_hf.models.ecg_jepa import EcgJepaConfig, EcgJepaForClassification, EcgJepaForPretraining, EcgJepaModel
+    from climb_hf.models.ecg_transformer import (
+        EcgTransformerConfig,
+        EcgTransformerForClassification,
+        EcgTransformerModel,
+    )
     from climb_hf.models.outputs import ClimbClassifierOutput
     from climb_hf.models.vision.configuration_vision import ClimbVisionConfig
     from climb_hf.models.vision.modeling_vision import ClimbVisionForClassification, ClimbVisionModel
@@ -17,6 +23,13 @@ __all__ = [
     "ClimbVisionConfig",
     "ClimbVisionForClassification",
     "ClimbVisionModel",
+    "EcgJepaConfig",
+    "EcgJepaForClassification",
+    "EcgJepaForPretraining",
+    "EcgJepaModel",
+    "EcgTransformerConfig",
+    "EcgTransformerForClassification",
+    "EcgTransformerModel",
 ]
 
 _LAZY = {

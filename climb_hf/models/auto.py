@@ -5,6 +5,7 @@ from collections import OrderedDict
 from transformers.models.auto.auto_factory import _BaseAutoModelClass, _LazyAutoMapping
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
+from climb_hf._deferred import register_later
 from climb_hf.models.catalogue import MODELS
 
 __all__ = ["AutoModelForClimbClassification"]
@@ -24,4 +25,6 @@ class AutoModelForClimbClassification(_BaseAutoModelClass):
 
 
 for _entry in MODELS:
-    AutoModelForClimbClassification.register(_entry.load("Config"), _entry.load("ForClassification"), exist_ok=True)
+    register_later(
+        AutoModelForClimbClassification, _entry.load("Config"), _entry.model_module, f"{_entry.stem}ForClassification"
+    )

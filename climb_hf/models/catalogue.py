@@ -20,7 +20,8 @@ class ModelEntry:
         stem (`str`): what its class names begin with, such as `"Biot"`.
         inputs (`str`): `"image"`, `"eeg"`, `"ecg"` or `"graph"`: what it reads.
         processor (`str`): `module:Class` of what turns an example into its input.
-        further (`tuple[str, ...]`): other public classes of `modeling_<name>.py`, such as `("BiotForPretraining",)`.
+        further (`tuple[str, ...]`): other public classes, each as `module:Class` with a module of the folder, such as
+            `("pretraining_biot:BiotForPretraining",)`.
     """
 
     name: str
@@ -42,8 +43,13 @@ class ModelEntry:
     @property
     def public(self) -> dict[str, str]:
         """Public class -> module that defines it."""
-        models = (f"{self.stem}Model", f"{self.stem}ForClassification", *self.further)
-        return {f"{self.stem}Config": self.config_module} | dict.fromkeys(models, self.model_module)
+        models = dict.fromkeys((f"{self.stem}Model", f"{self.stem}ForClassification"), self.model_module)
+        further = (place.split(":") for place in self.further)
+        return {
+            f"{self.stem}Config": self.config_module,
+            **models,
+            **{name: f"climb_hf.models.{self.name}.{module}" for module, name in further},
+        }
 
     def load(self, kind: str) -> Any:  # noqa: ANN401 - a class
         """Import one of the classes.
@@ -62,6 +68,11 @@ class ModelEntry:
 
 
 _PICTURES = "climb_hf.processing.image_processor:ClimbImageProcessor"
+_ECG = "climb_hf.processing.ecg_extractor:EcgFeatureExtractor"
 
 #: Every encoder, in the order of the documentation.
-MODELS: tuple[ModelEntry, ...] = (ModelEntry("vision", "ClimbVision", "image", _PICTURES),)
+MODELS: tuple[ModelEntry, ...] = (
+    ModelEntry("vision", "ClimbVision", "image", _PICTURES),
+    ModelEntry("ecg_jepa", "EcgJepa", "ecg", _ECG, ("pretraining_ecg_jepa:EcgJepaForPretraining",)),
+    ModelEntry("ecg_transformer", "EcgTransformer", "ecg", _ECG),
+)

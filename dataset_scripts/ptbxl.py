@@ -9,20 +9,20 @@ Licence: CC-BY-4.0. Cite: doi 10.1038/s41597-020-0495-6.
 
 import ast
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from climb_hf.errors import SchemaError
-from climb_hf.processing.signal import fit_signal
 from climb_hf.readers.benchmd import draw_label, read_split_list
-from climb_hf.readers.ecg import ECG_LEADS, read_challenge_comments
+from climb_hf.readers.ecg import ECG_LEADS, challenge_rows, read_twelve_leads
 from climb_hf.readers.tables import find_root, read_csv_rows, to_float
-from climb_hf.readers.wfdb import read_record
 from climb_hf.source import LeftOut, Options, Record, Skipped, Source
 
 logger = logging.getLogger(__name__)
 TABLE, STATEMENTS, PAPER_LIST = "ptbxl_database.csv", "scp_statements.csv", "ptbxl_splits.csv"
+NAMES = re.compile(r"HR\d+")
 FOLDS = {**dict.fromkeys(map(str, range(1, 9)), "train"), "9": "validation", "10": "test"}
 SEX = {"0": "male", "1": "female"}
 UNTYPED = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "report", "filename_lr", "filename_hr")
@@ -124,26 +124,13 @@ class PtbXl(Source):
     def _label_values(self, root: Path, codes: dict[str, float], heart_axis: str) -> tuple[str, ...]:
         return (*codes, *filter(None, [heart_axis]))
 
-    def _challenge(self, root: Path) -> Iterator[Record | Skipped]:
-        for path in sorted((p for p in root.rglob("HR*.hea") if p.stem[2:].isdecimal()), key=lambda p: p.stem):
-            file, ecg_id = path.relative_to(root).as_posix(), str(int(path.stem[2:]))
-            try:
-                header = read_challenge_comments(path)
-            except ValueError as error:
-                yield Skipped(ecg_id, file, str(error))
-                continue
-            yield Record(
-                id=ecg_id,
-                group=ecg_id,
-                raw_labels=header.codes,
-                files=(file, file.removesuffix(".hea") + ".mat"),
-                age=header.age if header.age is None or header.age < AGE_CODE else None,
-                sex=header.sex,
-                metadata={"record": path.stem, **header.other},
-            )
+    def _challenge(self, root: Path) -> Iterator[Record | Skipped | LeftOut]:
+        for row in challenge_rows(root, NAMES, self.vocabulary(), id_of=lambda name: str(int(name[2:]))):
+            if isinstance(row, Record):
+                row.age = row.age if row.age is None or row.age < AGE_CODE else None
+                row.metadata = {"record": Path(row.files[0]).stem, **(row.metadata or {})}
+            yield row
 
     def read(self, record: Record, root: Path, options: Options) -> dict[str, Any]:
         """Read the twelve leads in standard order, in mV."""
-        ecg = read_record(root / record.files[0], channels=ECG_LEADS)
-        signal, rate = fit_signal(ecg.signal, ecg.sampling_rate, options.sampling_rate, options.length)
-        return {"signal": signal, "sampling_rate": rate}
+        return read_twelve_leads(root / record.files[0], options)

@@ -173,21 +173,32 @@ def write_wfdb_dat(stem: Path, signal: NDArray[np.int16], rate: int, leads: Coll
 
 
 def write_wfdb_mat(
-    stem: Path, signal: NDArray[np.int16], rate: int, comments: Collection[str], unit: str = "mV"
+    stem: Path,
+    signal: NDArray[np.int16],
+    rate: int,
+    comments: Collection[str],
+    unit: str = "mV",
+    *,
+    leads: Collection[str] = LEADS,
+    form: str = "16x1+24 1000.0(0)",
+    start: str = "",
 ) -> None:
     """Write a record as the PhysioNet/CinC Challenges do: MATLAB v4 `<stem>.mat` with 24 header bytes, and a header.
 
     Args:
         stem (`pathlib.Path`): path without suffix; its name is the record name.
-        signal (array): (time, 12) int16.
+        signal (array): (time, leads) int16.
         rate (`int`): Hz.
         comments: comment lines, with their `#`.
         unit (`str`, *optional*, defaults to `"mV"`): unit after the gain.
+        leads (*optional*): channel names, by default the twelve.
+        form (`str`, *optional*): format and gain as the release spells them.
+        start (`str`, *optional*): time and date after the number of samples.
     """
     head = np.array([30, signal.shape[1], len(signal), 0, 4], "<i4").tobytes() + b"val\x00"
     write_bytes(stem.with_name(f"{stem.name}.mat"), head + signal.astype("<i2").tobytes())
-    lines = [f"{stem.name} {signal.shape[1]} {rate} {len(signal)}"]
-    lines += _header_lines(f"{stem.name}.mat 16x1+24 1000.0(0)/{unit}", signal, LEADS)
+    lines = [f"{stem.name} {signal.shape[1]} {rate} {len(signal)} {start}".rstrip()]
+    lines += _header_lines(f"{stem.name}.mat {form}/{unit}", signal, leads)
     write_text(stem.with_name(f"{stem.name}.hea"), "".join(f"{line}\n" for line in [*lines, *comments]))
 
 

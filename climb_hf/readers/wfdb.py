@@ -1,9 +1,10 @@
 """WFDB records: signals in physical units, selected by lead name, and checked against their headers.
 
-Format 16, in which every ECG source of the benchmark is published (plain `.dat` files and the MATLAB v4 `.mat` files
-of the PhysioNet/CinC Challenges), is read with numpy alone: one read and one vectorised conversion per record. The
-rarer formats, several files per record and multi-segment records go through the `wfdb` package and come back in the
-same form. File formats: WFDB Applications Guide, header(5) and signal(5); MathWorks, "MAT-File Format" (version 4).
+Records whose signals lie interleaved in one file (plain `.dat` files, and the MATLAB v4 `.mat` files of the
+PhysioNet/CinC Challenges) are read with numpy alone, in every format but 8 and FLAC: one read and one vectorised
+conversion per record. Several files or samples per frame, skew and multi-segment records go through the `wfdb` package
+and come back in the same form. File formats: WFDB Applications Guide, header(5) and signal(5); MathWorks, "MAT-File
+Format" (version 4).
 """
 
 import os
@@ -16,16 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climb_hf.errors import CorruptFileError, OptionError, SchemaError
+from climb_hf.readers.wfdb_formats import COMPRESSED, DECODED, GROUPS, INVALID, decode
 from climb_hf.readers.wfdb_header import WfdbChannel, WfdbHeader, header_path, read_header
 
 __all__ = ["WfdbChannel", "WfdbHeader", "WfdbRecord", "quick_check_record", "read_header", "read_record"]
 
-_INVALID_16 = -32768  # "no sample here" in format 16
-_INVALID = {80: -128, 508: -128, 212: -2048, 310: -512, 311: -512, 24: -(2**23), 524: -(2**23), 32: -(2**31)}
 _PER_VOLT = {"v": 1.0, "mv": 1e3, "uv": 1e6, "\u03bcv": 1e6, "nv": 1e9}  # case folding makes a Greek mu of `µ`
-_SAMPLE_BYTES = {8: 1, 16: 2, 24: 3, 32: 4, 61: 2, 80: 1, 160: 2}
-_PACKED = {212: (2, 3), 310: (3, 4), 311: (3, 4)}  # format: samples and bytes of one group
-_COMPRESSED = frozenset({508, 516, 524})  # FLAC: the size says nothing about the number of samples
 
 
 @dataclass(slots=True, eq=False)
@@ -85,7 +82,8 @@ def read_record(
         units, scales, target = _scales([channel.unit for channel in chosen], unit, file)
         values = raw if columns == list(range(header.n_signals)) else raw.take(columns, axis=1)
         gains = [channel.gain * scale / target for channel, scale in zip(chosen, scales, strict=True)]
-        signal = _to_physical(values, gains, [channel.baseline for channel in chosen])
+        invalid = INVALID[header.channels[0].format]
+        signal = _to_physical(values, gains, [channel.baseline for channel in chosen], invalid)
     else:
         physical, stored, written = _read_with_wfdb(file, header, start, stop, verify_checksum)
         columns, names = _select(stored, channels, file)
@@ -113,13 +111,13 @@ def quick_check_record(path: str | os.PathLike[str]) -> WfdbHeader:
 
 
 def _is_plain(header: WfdbHeader) -> bool:
-    """Tell whether all signals are interleaved format 16 in one file, one sample per frame, without skew."""
+    """Tell whether all signals are interleaved in one file and format, one sample per frame, without skew."""
     if not header.channels:
         return False
     first = header.channels[0]
-    file_name, offset = first.file_name, first.byte_offset
-    return all(
-        c.format == 16
+    file_name, offset, form = first.file_name, first.byte_offset, first.format
+    return form in DECODED and all(
+        c.format == form
         and c.file_name == file_name
         and c.byte_offset == offset
         and c.samples_per_frame == 1
@@ -130,9 +128,10 @@ def _is_plain(header: WfdbHeader) -> bool:
 
 def _read_plain(
     path: Path, header: WfdbHeader, start: int, stop: int | None, verify: bool
-) -> tuple[NDArray[np.int16], WfdbHeader]:
-    """Read interleaved format 16: (time, channels) int16 and the header with `n_samples` known."""
-    n, offset = header.n_signals, header.channels[0].byte_offset
+) -> tuple[NDArray[np.signedinteger], WfdbHeader]:
+    """Read interleaved signals: (time, channels) integers and the header with `n_samples` known."""
+    n, form, offset = header.n_signals, header.channels[0].format, header.channels[0].byte_offset
+    samples, width = GROUPS[form]
     file = _signal_file(path, header.channels[0].file_name)
     try:
         stream = file.open("rb", buffering=0)
@@ -141,24 +140,29 @@ def _read_plain(
     with stream:
         size = os.fstat(stream.fileno()).st_size
         if header.n_samples is None:
-            header = replace(header, n_samples=max(size - offset, 0) // (2 * n))
+            header = replace(header, n_samples=max(size - offset, 0) * samples // width // n)
         total = header.n_samples or 0
-        if size != offset + 2 * n * total or not total:
-            raise _wrong_size(path, file, offset + 2 * n * max(total, 1), size)
-        if file.suffix.lower() == ".mat":
+        low, high = _data_bytes(path, form, max(total, 1) * n)
+        if not offset + low <= size <= offset + high:
+            raise _wrong_size(path, file, offset + low, size)
+        if file.suffix.lower() == ".mat" and form == 16:
             _check_mat_header(file, stream.read(offset), n, total)
         stop = _check_range(path, start, stop, total)
         first, last = (0, total) if verify else (start, stop)
-        stream.seek(offset + 2 * n * first)
-        data, done = bytearray(2 * n * (last - first)), 0
+        skipped = n * first // samples  # whole groups before the part
+        stream.seek(offset + width * skipped)
+        end = min(offset + width * -(-n * last // samples), size)
+        data, done = bytearray(end - offset - width * skipped), 0
         while done < len(data):  # one turn, but for parts above 2 GiB
             got = stream.readinto(memoryview(data)[done:])
             if not got:
-                raise _wrong_size(path, file, size, offset + 2 * n * first + done)
+                raise _wrong_size(path, file, size, offset + width * skipped + done)
             done += got
-    raw = np.frombuffer(data, dtype="<i2").reshape(-1, n)
+    values = decode(data, form)
+    start_at = n * first - samples * skipped
+    raw = values[start_at : start_at + n * (last - first)].reshape(-1, n)
     if verify:
-        _check_sums(file, header, raw.sum(axis=0, dtype=np.int64).tolist())
+        _check_sums(file, header, _sums(raw))
         raw = raw[start:stop]
     return raw, header
 
@@ -185,6 +189,13 @@ def _check_mat_header(file: Path, data: bytes, n_signals: int, n_samples: int) -
         )
 
 
+def _sums(raw: NDArray[np.signedinteger]) -> list[int]:
+    """Sum each channel of (time, channels) integers."""
+    if raw.dtype.itemsize == 2:  # float64 is exact far beyond any such sum, and a product is four times as fast
+        return [int(total) for total in (np.ones(len(raw)) @ raw).tolist()]
+    return raw.sum(axis=0, dtype=np.int64).tolist()
+
+
 def _check_sums(file: Path, header: WfdbHeader, sums: list[int]) -> None:
     for channel, total in zip(header.channels, sums, strict=True):
         if channel.checksum is not None and (total - channel.checksum) & 0xFFFF:
@@ -201,6 +212,8 @@ def _select(stored: list[str], wanted: Sequence[str] | None, path: Path) -> tupl
         return list(range(len(stored))), tuple(stored)
     if not wanted:
         raise OptionError("expected at least one lead name in `channels`, found none. Pass `None` for all leads.")
+    if list(wanted) == stored and len({*stored}) == len(stored):
+        return list(range(len(stored))), tuple(stored)
     keys = [name.strip().casefold() for name in stored]
     columns = []
     for name in wanted:
@@ -222,18 +235,22 @@ def _scales(written: list[str], unit: str | None, path: Path) -> tuple[tuple[str
     target = _PER_VOLT.get(unit.casefold())
     if target is None:
         raise OptionError(f"expected `unit` to be `V`, `mV`, `uV`, `nV` or `None`, found `{unit}`.")
-    unknown = [name for name in written if name.casefold() not in _PER_VOLT]
-    if unknown:
+    per_volt = {name: _PER_VOLT.get(name.casefold(), 0.0) for name in dict.fromkeys(written)}
+    if not all(per_volt.values()):
+        unknown = next(name for name, factor in per_volt.items() if not factor)
         raise SchemaError(
-            f"`{path}`: expected every channel in V, mV, uV or nV, found `{unknown[0]}`, which cannot be converted to "
+            f"`{path}`: expected every channel in V, mV, uV or nV, found `{unknown}`, which cannot be converted to "
             f"`{unit}`. Leave the channel out with `channels=`, or pass `unit=None`."
         )
-    return (unit,) * len(written), [_PER_VOLT[name.casefold()] for name in written], target
+    return (unit,) * len(written), [per_volt[name] for name in written], target
 
 
-def _to_physical(raw: NDArray[np.int16], gains: list[float], baselines: list[int]) -> NDArray[np.float32]:
-    """Convert (time, channels) int16 to float32, in float64 where float32 would round more than once."""
+def _to_physical(
+    raw: NDArray[np.signedinteger], gains: list[float], baselines: list[int], invalid: int
+) -> NDArray[np.float32]:
+    """Convert (time, channels) integers to float32, in float64 where float32 would round more than once."""
     exact = all(float(np.float32(gain)) == gain for gain in set(gains)) and max(map(abs, baselines)) < 2**23
+    exact = exact and raw.dtype.itemsize == 2
     number: type[np.floating] = np.float32 if exact else np.float64
     uniform = len(set(gains)) == 1 and len(set(baselines)) == 1
     divisor = number(gains[0]) if uniform else np.array(gains, dtype=number)
@@ -243,8 +260,8 @@ def _to_physical(raw: NDArray[np.int16], gains: list[float], baselines: list[int
         out /= divisor
     else:
         out = raw / divisor
-    if raw.min() == _INVALID_16:  # much cheaper than a mask, and rare
-        out[raw == _INVALID_16] = np.nan
+    if raw.min() == invalid:  # much cheaper than a mask, and rare
+        out[raw == invalid] = np.nan
     return out.astype(np.float32, copy=False)
 
 
@@ -280,7 +297,7 @@ def _read_with_wfdb(
 def _digital_sum(channel: WfdbChannel, values: NDArray[np.float64]) -> int:
     """Sum the ADC values behind physical ones (the package does not hand out the digital values of every format)."""
     digital = np.rint(values * channel.gain + channel.baseline)
-    digital[np.isnan(digital)] = _INVALID.get(channel.format, -32768)
+    digital[np.isnan(digital)] = INVALID.get(channel.format, -32768)
     return int(digital.sum())
 
 
@@ -298,16 +315,14 @@ def _check_files(path: Path, header: WfdbHeader) -> None:
             raise _missing(path, file) from error
         form, offset = group[0].format, group[0].byte_offset
         width = sum(channel.samples_per_frame for channel in group)
-        if form in _COMPRESSED:
+        if form in COMPRESSED:
             if size <= offset:
                 raise _wrong_size(path, file, offset + 1, size)
             continue
-        if header.n_samples is None and form in _SAMPLE_BYTES:
-            frames = max(size - offset, 0) // (width * _SAMPLE_BYTES[form])
-        else:
-            frames = header.n_samples or 0
+        samples, size_of_group = GROUPS.get(form, (1, 1))
+        frames = header.n_samples or max(size - offset, 0) * samples // size_of_group // width
         low, high = _data_bytes(path, form, max(frames, 1) * width)
-        if not offset + low <= size <= offset + high and (header.n_samples or form in _SAMPLE_BYTES):
+        if not offset + low <= size <= offset + high:
             raise _wrong_size(path, file, offset + low, size)
     if header.segments and sum(length for _, length in header.segments) != (header.n_samples or 0):
         raise CorruptFileError(
@@ -325,11 +340,9 @@ def _check_files(path: Path, header: WfdbHeader) -> None:
 
 def _data_bytes(path: Path, form: int, samples: int) -> tuple[int, int]:
     """Fewest and most bytes that `samples` samples of a format may take (the last group may be padded)."""
-    if form in _SAMPLE_BYTES:
-        return _SAMPLE_BYTES[form] * samples, _SAMPLE_BYTES[form] * samples
-    if form not in _PACKED:
+    if form not in GROUPS:
         raise CorruptFileError(f"`{path}`: expected a storage format of signal(5), found `{form}`. Skip this record.")
-    group, size = _PACKED[form]
+    group, size = GROUPS[form]
     return -(-samples * size // group), -(-samples // group) * size
 
 

@@ -104,7 +104,8 @@ def read_header(path: str | os.PathLike[str]) -> WfdbHeader:
     """
     file = header_path(path)
     try:
-        data = file.read_bytes()
+        with file.open("rb", buffering=0) as stream:
+            data = stream.read()
     except FileNotFoundError as error:
         raise CorruptFileError(f"`{file}`: the record has no header file. Restore it from the publisher.") from error
     try:

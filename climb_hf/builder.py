@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import datasets
 
 from climb_hf import schema
+from climb_hf.arrow_columns import arrow_values_kept, plain_values
 from climb_hf.build_log import BuildLog, Failure
 from climb_hf.errors import AccessError, OptionError, SchemaError
 from climb_hf.fingerprint import raw_fingerprint
@@ -33,7 +34,7 @@ MAX_SHARDS = 1024
 #: A split of this many pictures is resized by all cores where `num_proc` is not given.
 MANY_PICTURES = 500
 #: Rows per record batch where the default of `datasets` would hold gigabytes in memory.
-_WRITER_BATCH_SIZES = {"frames": 8, "signal": 100, "multimodal": 32}
+_WRITER_BATCH_SIZES = {"frames": 8, "signal": 100, "multimodal": 32, "expression": 16}
 #: What decoders and parsers raise on damaged content: a record that does is skipped and named.
 _DAMAGE = (
     ValueError, OSError, EOFError, LookupError, ArithmeticError, SyntaxError, TypeError, AttributeError, struct.error,
@@ -175,6 +176,10 @@ class Climb(datasets.GeneratorBasedBuilder):
             num_proc = os.cpu_count()  # pictures are decoded, resized and encoded: the work of all cores
         super()._prepare_split(split_generator, *args, num_proc=num_proc, **kwargs)
 
+    def _prepare_split_single(self, *args: Any, **kwargs: Any) -> Iterator[Any]:  # noqa: ANN401 - as in datasets
+        with arrow_values_kept(self.info):  # here, because worker processes begin here
+            yield from super()._prepare_split_single(*args, **kwargs)
+
     def _download_and_prepare(self, dl_manager: object, verification_mode: object, **kwargs: object) -> None:
         super()._download_and_prepare(dl_manager, verification_mode, **kwargs)
         BuildLog.summarise(self.source, Path(self._output_dir), self._index_report, strict=self._options.strict)
@@ -239,6 +244,7 @@ def _as_stored(example: dict[str, Any], features: datasets.Features) -> dict[str
     """Round numbers as the built table would, so that streamed rows equal built ones to the last bit."""
     import pyarrow as pa
 
+    example = plain_values(example)
     for field in features.arrow_schema:
         is_plain = not isinstance(field.type, pa.BaseExtensionType) and "float" in str(field.type)
         if is_plain and example[field.name] is not None:

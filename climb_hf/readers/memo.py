@@ -4,12 +4,13 @@ import functools
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
-__all__ = ["memoize_by_files"]
+__all__ = ["memoize_by_files", "memoize_file"]
 
 _T = TypeVar("_T")
-#: Folders remembered by each function.
+_P = ParamSpec("_P")
+#: Folders or files remembered by each function.
 _KEPT = 2
 
 
@@ -51,3 +52,39 @@ def memoize_by_files(*patterns: str) -> Callable[[Callable[[Path], _T]], Callabl
         return remembered
 
     return decorate
+
+
+def memoize_file(function: Callable[Concatenate[Path, _P], _T]) -> Callable[Concatenate[Path, _P], _T]:
+    """Make a reader of one file remember its last two results until the file changes.
+
+    For tables whose records are read one after the other. Path, size and modification time and the other arguments,
+    which must be hashable, are the key.
+
+    Args:
+        function: reads a file, whose path is the first argument.
+
+    Returns:
+        The same function, remembering.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "a.txt"
+        >>> _ = file.write_text("one")
+        >>> read = memoize_file(lambda path: [path.read_text()])
+        >>> read(file) is read(file)
+        True
+    """
+    known: OrderedDict[tuple[object, ...], _T] = OrderedDict()
+
+    @functools.wraps(function)
+    def remembered(path: Path, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        stat = path.stat()
+        key = (path, stat.st_size, stat.st_mtime_ns, args, tuple(kwargs.items()))
+        if key not in known:
+            while len(known) >= _KEPT:  # before reading, so that a third table is never in memory
+                known.popitem(last=False)
+            known[key] = function(path, *args, **kwargs)
+        known.move_to_end(key)
+        return known[key]
+
+    return remembered

@@ -10,11 +10,11 @@ There is one maker per source, `climb_hf.miniatures.<name>.make(root, n=32, seed
 
 import difflib
 import importlib
-import inspect
 import json
 import pkgutil
 import shutil
 from collections.abc import Callable
+from inspect import signature  # by name: the attribute `inspect` of this package is a maker
 from os import PathLike
 from pathlib import Path
 
@@ -95,7 +95,7 @@ def _maker(name: str, options: dict[str, object]) -> Callable[..., list[Expected
             "`climb_hf.miniatures.available()` lists all."
         )
     make: Callable[..., list[Expected]] = importlib.import_module(f"{__name__}.{name}").make
-    known = [p for p in inspect.signature(make).parameters if p not in ("root", "n", "seed")]
+    known = [p for p in signature(make).parameters if p not in ("root", "n", "seed")]
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise OptionError(

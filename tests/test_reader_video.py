@@ -8,7 +8,7 @@ import pytest
 
 from climb_hf.errors import CorruptFileError, OptionError
 from climb_hf.readers import video
-from climb_hf.readers.video import check_frames, frame_indices, probe_video, read_frames
+from climb_hf.readers.video import check_frames, frame_indices, probe_video, read_clip, read_frames
 
 
 def write_video(path, *, codec="libx264", n_frames=60, rate=25, times=None, options=None, container_options=None):
@@ -20,6 +20,8 @@ def write_video(path, *, codec="libx264", n_frames=60, rate=25, times=None, opti
         stream.bit_rate = 4_000_000
         if times is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
+        if not n_frames:
+            container.start_encoding()
         for index in range(n_frames):
             frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 20 + 3 * (index % 75), np.uint8), "rgb24")
             if times is not None:
@@ -107,16 +109,85 @@ def test_parts_of_a_video(tmp_path):
 
 def test_seeking_skips_most_of_a_long_video(tmp_path, monkeypatch):
     path = write_video(tmp_path / "a.mp4", n_frames=300, options={"g": "10", "bf": "0"})
-    decoded = []
-    pictures = video._pictures
-    monkeypatch.setattr(
-        video, "_pictures", lambda *args: (decoded.append(frame.pts) or frame for frame in pictures(*args))
-    )
+    decoded = counted(monkeypatch)
     assert indices_of(read_frames(path, 3)[0]) == [0, 150 % 75, 299 % 75]
     assert len(decoded) < 30
     decoded.clear()
     read_frames(path, "all")
     assert len(decoded) == 300
+
+
+def counted(monkeypatch):
+    """Collect the times of all frames that are decoded from here on."""
+    decoded, pictures = [], video._pictures
+    monkeypatch.setattr(
+        video, "_pictures", lambda *args, **kw: (decoded.append(frame.pts) or frame for frame in pictures(*args, **kw))
+    )
+    return decoded
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_a_clip_tells_which_frames_it_holds(tmp_path, name):
+    codec, options = CONTAINERS[name]
+    path = write_video(tmp_path / name, codec=codec, options=options)
+    for indices in ([0], [59], [3, 4], [57, 11, 30, 11], list(range(0, 60, 7))):
+        clip = read_clip(path, indices=indices)
+        assert clip.indices == indices_of(clip.frames) == sorted(set(indices))
+        assert clip.seconds == pytest.approx([index / 25 for index in clip.indices], abs=1e-3)
+    clip = read_clip(path, 5, start_seconds=0.8, end_seconds=2.0)
+    assert clip.indices == indices_of(clip.frames) == [20 + index for index in frame_indices(30, 5)]
+    assert clip.fps == pytest.approx(25 * 4 / 29, rel=1e-6)
+    for wrong in ([60], [-1], []):
+        with pytest.raises(OptionError, match="has frames 0 to 59"):
+            read_clip(path, indices=wrong)
+
+
+def test_a_part_decodes_neither_what_is_before_nor_what_is_after(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "a.mp4", n_frames=300, options={"g": "10", "bf": "0"})
+    decoded = counted(monkeypatch)
+    clip = read_clip(path, "all", start_seconds=4.2, end_seconds=4.6)
+    assert clip.indices == list(range(105, 115))
+    assert len(decoded) <= 16  # from the keyframe at 100 to frame 114
+
+
+def test_frames_that_nothing_refers_to_are_passed_over(tmp_path, monkeypatch):
+    path = write_video(
+        tmp_path / "a.mp4", n_frames=75, options={"g": "1000", "bf": "3", "x264-params": "b-pyramid=none"}
+    )
+    everything = read_clip(path, "all")
+    decoded = counted(monkeypatch)
+    for index in (70, 71, 72, 73):  # B frames and others
+        decoded.clear()
+        clip = read_clip(path, indices=[0, index])
+        np.testing.assert_array_equal(clip.frames[1], everything.frames[index])
+    line = video._timeline(path)
+    decoded.clear()
+    pictures = dict(video._walk_by_seeking(path, line, line.times[[74]]))
+    assert [int(time) for time in pictures] == [int(line.times[74])]
+    assert len(decoded) < 45  # of 75
+
+
+def test_variable_rate_in_parts(tmp_path):
+    times = [0, 100, 120, 140, 1000, 1020, 2000, 2500]
+    path = write_video(tmp_path / "a.mkv", n_frames=8, times=times, rate=1000)
+    clip = read_clip(path, "all", start_seconds=0.1, end_seconds=1.01)
+    assert clip.indices == indices_of(clip.frames) == [1, 2, 3, 4]
+    assert clip.seconds == pytest.approx([0.1, 0.12, 0.14, 1.0], abs=2e-3)
+    assert clip.fps == pytest.approx(3 / 0.9, rel=5e-3)
+    with pytest.raises(OptionError, match="no frame between"):
+        read_clip(path, start_seconds=1.1, end_seconds=1.9)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "c.avi"])
+def test_a_video_without_frames(tmp_path, name):
+    codec, options = CONTAINERS[name]
+    path = write_video(tmp_path / name, codec=codec, options=options, n_frames=0)
+    for function in (read_clip, check_frames):
+        with pytest.raises(CorruptFileError, match=f"{name}` holds no"):
+            function(path)
+    single = write_video(tmp_path / f"one_{name}", codec=codec, options=options, n_frames=1)
+    clip = read_clip(single)
+    assert (clip.indices, clip.fps) == ([0], 25.0)
 
 
 def test_a_seek_that_overshoots_starts_over(tmp_path, monkeypatch):
@@ -141,7 +212,7 @@ def test_a_seek_that_overshoots_starts_over(tmp_path, monkeypatch):
             yield Late(container), stream
 
     monkeypatch.setattr(video, "_opened", opened_late)
-    frames = video._decode(path, line.times[[5, 40]], late)
+    frames = video._decode(path, late, line.times[[5, 40]], line.times[[5, 40]])
     assert indices_of(frames[key] for key in sorted(frames)) == [5, 40]
 
 
@@ -204,6 +275,11 @@ def test_packets_without_a_picture_are_passed_over(tmp_path, caplog):
     usable = [index for index in range(40) if index not in (0, 20, 39)]
     assert indices_of(frames) == [usable[i] for i in frame_indices(37, 8)]
     assert "37 of 40 frames can be decoded" in caplog.text
+    clip = read_clip(path, "all", start_seconds=0.72, end_seconds=0.88)  # 18, 19, (20), 21
+    assert clip.indices == indices_of(clip.frames) == [18, 19, 21]
+    assert read_clip(path, indices=[1, 38]).indices == [1, 38]
+    with pytest.raises(CorruptFileError, match=r"not all of the frames \[1, 20\]"):
+        read_clip(path, indices=[1, 20])
     with pytest.raises(CorruptFileError, match="3 packets or frames are damaged"):
         check_frames(path)
 

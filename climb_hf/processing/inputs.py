@@ -1,12 +1,16 @@
 """The default `read` of picture and video sources: from a file to the input columns of its family."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from climb_hf.errors import CorruptFileError
 from climb_hf.source import Options
 
-__all__ = ["read_frames_columns", "read_image_columns"]
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["encode_frames", "read_frames_columns", "read_image_columns"]
 
 #: Frames of a video handed out where `num_frames` is not given.
 DEFAULT_VIDEO_FRAMES = 16
@@ -105,10 +109,24 @@ def read_frames_columns(path: Path, options: Options) -> dict[str, Any]:
     Raises:
         CorruptFileError: not one frame can be decoded.
     """
-    from climb_hf.readers.image import encode_image, resize_image
     from climb_hf.readers.video import read_frames
 
     frames, fps = read_frames(path, options.num_frames or DEFAULT_VIDEO_FRAMES)
-    if options.image_size is not None:
-        frames = [resize_image(frame, options.image_size) for frame in frames]
-    return {"frames": [{"bytes": encode_image(frame, format="PNG"), "path": None} for frame in frames], "fps": fps}
+    return {"frames": encode_frames(frames, options), "fps": fps}
+
+
+def encode_frames(frames: "Iterable[np.ndarray]", options: Options) -> list[dict[str, Any]]:
+    """Return decoded frames as values of the `frames` column.
+
+    Args:
+        frames (`Iterable[np.ndarray]`): each (height, width) or (height, width, 3) uint8.
+        options (`Options`): `image_size` applies.
+
+    Returns:
+        `list[dict]`: `{"bytes": png, "path": None}` for each.
+    """
+    from climb_hf.readers.image import encode_image, resize_image
+
+    size = options.image_size
+    shown = (frame if size is None else resize_image(frame, size) for frame in frames)
+    return [{"bytes": encode_image(frame, format="PNG"), "path": None} for frame in shown]

@@ -7,6 +7,7 @@ of content are acceptable, because publishers do name a PNG `.jpg`.
 """
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -151,11 +152,13 @@ def check(path: str | Path, mode: Literal["quick", "full", "none"] = "quick") ->
         path = Path(path)
         with path.open("rb") as file:
             kind = file_kind(file.read(TAIL)) or ""
+        status = path.stat()
         with damage_named(str(path), f"decoding as {kind}"):
-            _decode(path, kind)
+            _decode(path, kind, status.st_size, status.st_mtime_ns)
 
 
-def _decode(path: Path, kind: str) -> None:
+@functools.lru_cache(maxsize=8)  # the records cut from one long recording share one decode
+def _decode(path: Path, kind: str, size: int, modified: int) -> None:
     """Decode all of a file, discarding the result."""
     if kind == "dicom":
         from climb_hf.readers.dicom import check_pixels

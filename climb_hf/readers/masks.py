@@ -12,7 +12,7 @@ from climb_hf.errors import CorruptFileError
 from climb_hf.readers.image import encode_image, resize_image
 from climb_hf.readers.integrity import damage_named
 
-__all__ = ["merge_masks", "read_label_mask", "read_mask"]
+__all__ = ["encode_mask", "merge_masks", "read_label_mask", "read_mask"]
 
 #: Grey above this is inside: JPEG blurs the border of a mask, and a resized PNG has grey ones too.
 THRESHOLD = 127
@@ -61,7 +61,19 @@ def read_mask(paths: Sequence[Path], picture: Path, image_size: int | None = Non
         return None
     with damage_named(str(picture), "opening"), Image.open(picture) as image:
         size = image.size
-    mask = merge_masks(paths, size)
+    return encode_mask(merge_masks(paths, size), image_size)
+
+
+def encode_mask(mask: np.ndarray, image_size: int | None = None) -> dict[str, Any]:
+    """Return a mask as value of a `mask` or `masks` column: a PNG, 0 outside and 255 inside.
+
+    Args:
+        mask (`np.ndarray`): (height, width) bool.
+        image_size (`int`, *optional*): side in pixels to which the picture is resized too.
+
+    Returns:
+        `dict`: `{"bytes": png, "path": None}`.
+    """
     if image_size is not None:
         mask = resize_image(mask.astype(np.uint8) * 255, image_size) > THRESHOLD
     return {"bytes": encode_image(mask), "path": None}

@@ -8,7 +8,7 @@ do not store a count included. Decoding then seeks to the keyframe before a chos
 import contextlib
 import functools
 import logging
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -20,12 +20,14 @@ from climb_hf.errors import CorruptFileError, OptionError
 from climb_hf.optional import require
 from climb_hf.readers.integrity import ends_early
 
-__all__ = ["VideoInfo", "check_frames", "frame_indices", "probe_video", "read_frames"]
+__all__ = ["Clip", "VideoInfo", "check_frames", "frame_indices", "probe_video", "read_clip", "read_frames"]
 
 logger = logging.getLogger(__name__)
 
 # Containers that hold video themselves. Play lists, which name other files or hosts, are not among them.
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,avi,asf,gif,matroska,webm,mpeg,mpegts,ogg,flv"
+# Codecs that mark the frames which no other frame needs; those of HEVC may still serve a higher temporal layer.
+_UNREFERENCED = ("h264", "mpeg4")
 _SEEK_GAIN = 8  # frames a seek must skip before it is worth the flush of the decoder
 
 
@@ -39,8 +41,7 @@ class VideoInfo:
         fps (`float`): average frame rate of the file in Hz, NaN where it states none.
         n_frames (`int`): number of frames; see `is_exact`.
         duration_seconds (`float`): from the first frame to the end of the last one, NaN where unknown.
-        is_exact (`bool`): `True` if the frames were counted, `False` if the number is what the header says (or, where
-            it says none, duration × rate).
+        is_exact (`bool`): frames were counted; else their number is the header's or, without one, duration × rate.
         is_truncated (`bool`): the file ends before what its header declares. Frames before that can still be read.
         codec (`str`): name of the codec, such as `"h264"`.
     """
@@ -53,6 +54,25 @@ class VideoInfo:
     is_exact: bool
     is_truncated: bool
     codec: str
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames handed out of a video.
+
+    Args:
+        frames (`list[numpy.ndarray]`): each (height, width, 3) uint8 RGB, in time order.
+        indices (`list[int]`): place of each among the frames of the file, from 0.
+        seconds (`list[float]`): time of each from the first frame of the file.
+        fps (`float`): rate of the frames in Hz: (n − 1) / (time of the last − time of the first) for n of them, so
+            for a constant rate `fps · (n − 1) / (N − 1)` over N frames, and the mean one where it varies. One frame
+            alone has the file's own rate, NaN where it states none.
+    """
+
+    frames: list[np.ndarray]
+    indices: list[int]
+    seconds: list[float]
+    fps: float
 
 
 @dataclass(frozen=True)
@@ -69,15 +89,15 @@ class _Timeline:
 def frame_indices(n_total: int, n_out: int) -> list[int]:
     """Choose equally spaced indices, first and last included.
 
-    Index i is (n_total − 1) · i / (n_out − 1), rounded half up in integer arithmetic; all indices are distinct and
-    ascending. A single one is the middle, (n_total − 1) // 2. Where `n_total` ≤ `n_out`, all indices are returned.
+    Index i is (n_total − 1) · i / (n_out − 1), rounded half up in integer arithmetic; all are distinct and ascending.
+    A single one is the middle, (n_total − 1) // 2. Where `n_total` ≤ `n_out`, all indices are returned.
 
     Args:
         n_total (`int`): how many there are, at least 0.
         n_out (`int`): how many to choose, at least 1.
 
     Returns:
-        `list[int]`: min(n_total, n_out) indices.
+        `list[int]`: min(n_total, n_out) of them.
 
     Raises:
         OptionError: `n_out` < 1.
@@ -103,8 +123,8 @@ def probe_video(path: str | Path, *, count_frames: bool = False) -> VideoInfo:
 
     Args:
         path (`str` or `Path`): a video file (MP4, MOV, AVI, WMV, GIF, MKV, WebM …).
-        count_frames (`bool`, *optional*, defaults to `False`): walk all packets, so that the count is exact and a
-            truncated file is recognised in every container. It reads the file once, without decoding.
+        count_frames (`bool`, *optional*, defaults to `False`): read the file once without decoding, so that the count
+            is exact and a truncated file is recognised in every container.
 
     Returns:
         `VideoInfo`
@@ -125,8 +145,7 @@ def probe_video(path: str | Path, *, count_frames: bool = False) -> VideoInfo:
         n_frames, is_truncated = len(line.times), line.is_truncated
     else:
         is_truncated = ends_early(path)
-        if not n_frames and np.isfinite(seconds * rate):
-            n_frames = round(seconds * rate)
+        n_frames = n_frames or (round(seconds * rate) if np.isfinite(seconds * rate) else 0)
     return VideoInfo(width, height, rate, n_frames, seconds, count_frames, is_truncated, codec)
 
 
@@ -137,47 +156,68 @@ def read_frames(
     start_seconds: float | None = None,
     end_seconds: float | None = None,
 ) -> tuple[list[np.ndarray], float]:
-    """Decode equally spaced frames of a video, or of a part of it, in time order.
-
-    The indices are those of `frame_indices` over the frames of the file (or of the part). A clip with fewer frames
-    than `num_frames` yields all it has: padding is the collator's job. What can be decoded of a truncated file is
-    used; a warning names it, and `probe_video(path, count_frames=True).is_truncated` tells.
+    """Decode equally spaced frames of a video, or of a part of it: `frames` and `fps` of `read_clip`.
 
     Args:
         path (`str` or `Path`): the video file.
         num_frames (`int` or `"all"`, *optional*, defaults to `16`): how many frames to hand out.
-        start_seconds (`float`, *optional*): only frames at or after this time, counted from the first frame.
-        end_seconds (`float`, *optional*): only frames before this time.
+        start_seconds (`float`, *optional*): as of `read_clip`.
+        end_seconds (`float`, *optional*): as of `read_clip`.
 
     Returns:
-        `tuple`: the frames, each (height, width, 3) uint8 RGB, and their rate in Hz: (n − 1) / (time of the last −
-        time of the first) for n frames handed out, so for a constant rate `fps · (n − 1) / (N − 1)` over N frames. One
-        frame alone has the file's own rate.
+        `tuple`: the frames, each (height, width, 3) uint8 RGB, in time order, and their rate in Hz.
+    """
+    clip = read_clip(path, num_frames, start_seconds=start_seconds, end_seconds=end_seconds)
+    return clip.frames, clip.fps
+
+
+def read_clip(
+    path: str | Path,
+    num_frames: int | Literal["all"] = 16,
+    *,
+    start_seconds: float | None = None,
+    end_seconds: float | None = None,
+    indices: Sequence[int] | None = None,
+) -> Clip:
+    """Decode equally spaced frames of a video, of a part of it, or the frames named, and say which they are.
+
+    The frames are those of `frame_indices` over the file (or its part). A clip with fewer frames than `num_frames`
+    yields all it has: padding is the collator's job. What can be decoded of a truncated file is used; a warning names
+    it, and `probe_video(path, count_frames=True).is_truncated` tells.
+
+    Args:
+        path (`str` or `Path`): the video file.
+        num_frames (`int` or `"all"`, *optional*, defaults to `16`): how many frames to hand out.
+        start_seconds (`float`, *optional*): only frames at or after this time, from the first frame of the file.
+        end_seconds (`float`, *optional*): only frames before this time.
+        indices (`Sequence[int]`, *optional*): the frames to hand out, from 0, whatever the above.
+
+    Returns:
+        `Clip`.
 
     Raises:
-        CorruptFileError: not one frame can be decoded.
-        OptionError: `num_frames` is below 1, or no frame lies between `start_seconds` and `end_seconds`.
+        CorruptFileError: not one frame can be decoded, or not all of `indices`.
+        OptionError: `num_frames` is below 1, or no frame lies between the two times or has such an index.
     """
     line = _timeline(path)
-    every = len(line.times) if num_frames == "all" else num_frames
-    chosen = _choose(path, line, every, start_seconds, end_seconds)
-    decoded = _decode(path, chosen, line)
-    if len(decoded) < len(chosen):  # packets without a picture: find out which frames do decode, and choose again
-        decodable = np.array([time for time, _ in _walk(path, line, wanted=None)], dtype=np.int64)
-        if not len(decodable):
-            raise CorruptFileError(f"`{path}`: none of its {len(line.times)} frames can be decoded. Fetch it again.")
-        logger.warning("%s: %d of %d frames can be decoded; these are used", path, len(decodable), len(line.times))
-        line = _Timeline(decodable, decodable[:1], line.time_base, line.has_times, True)
-        chosen = _choose(path, line, every, start_seconds, end_seconds)
-        decoded = _decode(path, chosen, line)
+    part = _part(path, line, start_seconds, end_seconds) if indices is None else _named(path, line, indices)
+    n_out = len(part) if num_frames == "all" or indices is not None else num_frames
+    wanted = part[frame_indices(len(part), n_out)]
+    decoded = _decode(path, line, wanted, wanted)
+    if len(decoded) < len(wanted):  # packets without a picture: find out which frames do decode, and choose again
+        usable = np.intersect1d(part, [time for time, _ in _walk(path, line, part)])
+        if not len(usable) or (indices is not None and len(usable) < len(part)):
+            what = f"none of {len(part)} frames" if indices is None else f"not all of the frames {list(indices)}"
+            raise CorruptFileError(f"`{path}`: {what} can be decoded. Fetch it again or leave it out.")
+        logger.warning("%s: %d of %d frames can be decoded; these are used", path, len(usable), len(part))
+        decoded = _decode(path, line, part, usable[frame_indices(len(usable), n_out)])
     elif line.is_truncated:
         logger.warning("%s is truncated: the %d frames before the break are used", path, len(line.times))
-    if not decoded:
-        raise CorruptFileError(f"`{path}`: no frame can be decoded. Fetch it again or leave it out.")
-    times = sorted(decoded)
+    times = np.array(sorted(decoded), dtype=np.int64)
     span = float((times[-1] - times[0]) * line.time_base)
     rate = (len(times) - 1) / span if span > 0 else probe_video(path).fps
-    return [decoded[time] for time in times], rate
+    seconds = (times - line.times[0]) * float(line.time_base)
+    return Clip([decoded[int(t)] for t in times], np.searchsorted(line.times, times).tolist(), seconds.tolist(), rate)
 
 
 def check_frames(path: str | Path) -> None:
@@ -237,8 +277,7 @@ def _cached_timeline(path: Path, size: int, modified: int) -> _Timeline:
         # Only the sample table of MP4/MOV counts reliably; the header of an AVI may be off by a frame.
         declared = stream.frames if container.format.name.startswith("mov") else 0
         rate, time_base = stream.average_rate or Fraction(25), stream.time_base
-        is_truncated = ends_early(path)
-        n_discarded = 0
+        is_truncated, n_discarded = ends_early(path), 0
         try:
             for packet in container.demux(stream):
                 if packet.is_discard:
@@ -256,16 +295,15 @@ def _cached_timeline(path: Path, size: int, modified: int) -> _Timeline:
     is_truncated = is_truncated or len(times) + n_discarded < declared
     known = {time for time in times if time is not None}
     if len(known) == len(times):
-        ordered = np.array(sorted(known), dtype=np.int64)
-        starts = np.array(sorted(time for time in keys if time is not None), dtype=np.int64)
+        ordered, starts = (np.array(sorted(some), np.int64) for some in (known, known.intersection(keys)))
         return _Timeline(ordered, starts, time_base, True, is_truncated)
     # Missing or repeated times: count frames instead, at the average rate.
     ordinals = np.arange(len(times), dtype=np.int64)
     return _Timeline(ordinals, ordinals[:1], 1 / Fraction(rate), False, is_truncated)
 
 
-def _choose(path: str | Path, line: _Timeline, n_out: int, start: float | None, end: float | None) -> np.ndarray:
-    """Return the times of the frames to hand out, ascending."""
+def _part(path: str | Path, line: _Timeline, start: float | None, end: float | None) -> np.ndarray:
+    """Return the times of the frames between two moments, ascending."""
     seconds = (line.times - line.times[0]) * float(line.time_base)
     # Half a nanosecond of tolerance: a border computed as i · fps must not lose its frame to rounding.
     low = 0 if start is None else int(np.searchsorted(seconds, start - 5e-10))
@@ -275,41 +313,43 @@ def _choose(path: str | Path, line: _Timeline, n_out: int, start: float | None, 
             f"`{path}` has no frame between `start_seconds`={start} and `end_seconds`={end}; "
             f"its {len(seconds)} frames run from 0 to {seconds[-1]:.3f} s."
         )
-    return line.times[low:high][frame_indices(high - low, n_out)]
+    return line.times[low:high]
 
 
-def _decode(path: str | Path, wanted: np.ndarray, line: _Timeline) -> dict[int, np.ndarray]:
-    """Return the wanted frames that decode, as RGB arrays by time."""
-    remaining = {int(time) for time in wanted}
-    return {time: frame.to_ndarray(format="rgb24") for time, frame in _walk(path, line, wanted) if time in remaining}
+def _named(path: str | Path, line: _Timeline, indices: Sequence[int]) -> np.ndarray:
+    """Return the times of the frames of some indices, ascending and each once."""
+    wanted = np.unique(np.array(indices, dtype=np.int64))
+    if not len(wanted) or wanted[0] < 0 or wanted[-1] >= len(line.times):
+        raise OptionError(f"`{path}` has frames 0 to {len(line.times) - 1}; `indices` asks for {list(indices)}.")
+    return line.times[wanted]
 
 
-def _walk(path: str | Path, line: _Timeline, wanted: np.ndarray | None) -> Iterator[tuple[int, Any]]:
-    """Decode in time order, skipping ahead to a keyframe where no wanted frame lies before it; `None` decodes all."""
-    seeks = line.has_times and wanted is not None and len(line.keyframes) > 1
-    if seeks and wanted is not None:
+def _decode(path: str | Path, line: _Timeline, walked: np.ndarray, wanted: np.ndarray) -> dict[int, np.ndarray]:
+    """Return the wanted frames, part of those `walked`, that decode, as RGB arrays by time."""
+    kept = {int(time) for time in wanted}
+    return {time: frame.to_ndarray(format="rgb24") for time, frame in _walk(path, line, walked) if time in kept}
+
+
+def _walk(path: str | Path, line: _Timeline, wanted: np.ndarray) -> Iterator[tuple[int, Any]]:
+    """Decode the wanted frames in time order, and others; skip ahead to a keyframe where none lies before it."""
+    if line.has_times and len(line.keyframes) > 1:
         overshot = yield from _walk_by_seeking(path, line, wanted)
         if not overshot:
             return
-    last = None if wanted is None else int(wanted[-1])
     with _opened(path) as (container, stream):
         for ordinal, frame in enumerate(_pictures(container, stream)):
             time = frame.pts if line.has_times else ordinal
-            if time is not None and not _is_remnant(frame, line):
+            if time is not None and not (line.is_truncated and frame.is_corrupt):  # patched up after a cut
                 yield time, frame
-                if last is not None and time >= last:
+                if time >= wanted[-1]:
                     return
-
-
-def _is_remnant(frame: Any, line: _Timeline) -> bool:  # noqa: ANN401 - an object of PyAV
-    """Tell whether a frame is the rest of one that the end of the file cut in two, patched up by the decoder."""
-    return line.is_truncated and frame.is_corrupt
 
 
 def _walk_by_seeking(path: str | Path, line: _Timeline, wanted: np.ndarray) -> Generator[tuple[int, Any], None, bool]:
     """As `_walk`; returns `True` where a seek landed behind the frame it should reach: the caller then starts over."""
     with _opened(path) as (container, stream):
-        pictures = _pictures(container, stream)
+        needed = {int(time) for time in wanted}
+        pictures = _pictures(container, stream, needed=needed)
         at = -1  # index on the time line of the last decoded frame
         for target in wanted:
             if at >= int(np.searchsorted(line.times, target)):
@@ -318,28 +358,37 @@ def _walk_by_seeking(path: str | Path, line: _Timeline, wanted: np.ndarray) -> G
             has_moved = int(np.searchsorted(line.times, key)) - at > _SEEK_GAIN
             if has_moved:
                 container.seek(int(key), stream=stream)
-                pictures = _pictures(container, stream)
+                pictures = _pictures(container, stream, needed=needed)
             for frame in pictures:
                 if frame.pts is None or (has_moved and frame.pts > target):
                     return True
                 has_moved = False
                 at = int(np.searchsorted(line.times, frame.pts))
-                if frame.pts == target and not _is_remnant(frame, line):
+                if frame.pts in needed and not (line.is_truncated and frame.is_corrupt):
                     yield frame.pts, frame
                 if frame.pts >= target:
                     break
     return False
 
 
-def _pictures(container: Any, stream: Any, damaged: list[int | None] | None = None) -> Iterator[Any]:  # noqa: ANN401 - objects of PyAV
-    """Yield the frames that decode, passing over damaged packets, whose times go to `damaged`."""
+def _pictures(
+    container: Any,  # noqa: ANN401 - an object of PyAV
+    stream: Any,  # noqa: ANN401 - an object of PyAV
+    damaged: list[int | None] | None = None,
+    needed: Collection[int] | None = None,
+) -> Iterator[Any]:
+    """Yield the frames that decode but perhaps those that neither the caller nor another frame needs; note damage."""
     av = require("av", extra="video")
     damaged = [] if damaged is None else damaged
+    context = stream.codec_context
+    may_skip = context.name in _UNREFERENCED
     packets = container.demux(stream)
     while True:
         try:
             packet = next(packets)
             if not packet.is_corrupt:
+                if needed is not None and may_skip:
+                    context.skip_frame = "DEFAULT" if packet.pts is None or packet.pts in needed else "NONREF"
                 yield from packet.decode()
                 continue
             damaged.append(packet.pts)

@@ -34,7 +34,7 @@ MAX_SHARDS = 1024
 #: A split of this many pictures is resized by all cores where `num_proc` is not given.
 MANY_PICTURES = 500
 #: Rows per record batch where the default of `datasets` would hold gigabytes in memory.
-_WRITER_BATCH_SIZES = {"frames": 8, "signal": 100, "multimodal": 32, "expression": 16}
+_WRITER_BATCH_SIZES = {"frames": 8, "signal": 100, "graph": 16, "multimodal": 32, "expression": 16}
 #: What decoders and parsers raise on damaged content: a record that does is skipped and named.
 _DAMAGE = (
     ValueError, OSError, EOFError, LookupError, ArithmeticError, SyntaxError, TypeError, AttributeError, struct.error,
@@ -244,7 +244,7 @@ def _as_stored(example: dict[str, Any], features: datasets.Features) -> dict[str
     """Round numbers as the built table would, so that streamed rows equal built ones to the last bit."""
     import pyarrow as pa
 
-    example = plain_values(example)
+    example = plain_values(example, features)
     for field in features.arrow_schema:
         is_plain = not isinstance(field.type, pa.BaseExtensionType) and "float" in str(field.type)
         if is_plain and example[field.name] is not None:

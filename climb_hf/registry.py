@@ -125,7 +125,7 @@ def list_sources(modality: str | None = None, family: str | None = None, access:
 
     Example:
         >>> list_sources(family="graph")
-        ['proteins']
+        ['abcd', 'abide', 'ppi', 'ppmi', 'proteins']
     """
     wanted = {"modality": modality, "family": family, "access": access}
     return [

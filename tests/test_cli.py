@@ -43,8 +43,8 @@ def test_sources_lists_filters_and_prints_json():
     table = run("sources").output
     assert all(name in table for name in climb_hf.list_sources())
     rows = json.loads(run("sources", "--family", "graph", "--json").output)
-    assert [row["source"] for row in rows] == ["proteins"]
-    assert rows[0]["classes"] == 2
+    assert [row["source"] for row in rows] == ["abcd", "abide", "ppi", "ppmi", "proteins"]
+    assert [row["classes"] for row in rows] == [2, 2, 121, 2, 2]
 
 
 def test_info_holds_what_a_user_must_know():

@@ -78,7 +78,7 @@ def test_a_missing_source_name_is_an_error_with_the_list(keywords):
 def test_an_unknown_source_name_offers_near_names():
     with pytest.raises(UnknownSourceError, match="Did you mean `ptbxl`"):
         datasets.load_dataset("climb", "ptb-xl")
-    with pytest.raises(UnknownSourceError, match=r"Known: aptos2019, .*brain_tumor"):
+    with pytest.raises(UnknownSourceError, match=r"Known: .*brain_tumor"):
         climb_hf.get_source("zzzzzzzz")
 
 

@@ -1,16 +1,14 @@
-"""From dataset rows to the batch of a classifier: pixels or signals, masks, targets, and who the rows are."""
+"""From dataset rows to the batch of a classifier: its input, the targets, and who the rows are."""
 
 import copy
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from climb_hf.errors import CorruptFileError, OptionError, SchemaError
+from climb_hf.processing.batching import RowBatcher
 from climb_hf.training.batches import DRAW
+from climb_hf.training.node_targets import has_node_labels, node_targets
 from climb_hf.training.targets import TargetBuilder, Uncertain
 
 if TYPE_CHECKING:
@@ -20,31 +18,23 @@ __all__ = ["ClassificationCollator", "prepare_for_training"]
 
 
 class ClassificationCollator:
-    """Turns rows with an `image`, with `frames` or with a `signal` into one batch for a classifier.
+    """Turns rows with pictures, frames, a signal or a graph into one batch for a classifier.
 
-    The processor decides what is read: a feature extractor whose first model input is `signal` takes the signals, any
-    other the pictures. A signal batch is what the extractor makes of the rows, in one call.
-
-    Rows of both kinds may stand in one batch: an image is then one frame. Batches of images alone are
-    (batch, channels, height, width); as soon as a row has frames, frames are padded with zeros to the longest row and
-    `frame_mask` says which are real. The collator pickles, so it works in the workers of a DataLoader.
+    The processor decides what is read (`climb_hf.processing.batching.RowBatcher`). Pictures and frames may stand in
+    one batch: an image is then one frame. The collator pickles, so it works in the workers of a DataLoader.
 
     Augmentation is the processor's and used for training only (`for_training`, which `ClimbTrainer` calls). Its
     randomness depends on the seed and on the number of the draw alone, so it is the same for any number of workers
     and processes, and new for every repetition of a row.
 
     Args:
-        processor: an image processor: called with `images=[…], return_tensors="pt"`, it gives `pixel_values`
-            (images, channels, height, width). `ClimbImageProcessor`, and any with a true `accepts_encoded_images`, is
-            handed undecoded `{"bytes", "path"}` values as they are and decodes at reduced scale. Or a signal feature
-            extractor: called with the rows, it gives `signal` (batch, channels, time) and its masks.
+        processor: an image processor, a feature extractor of signals, or a processor of graphs; see `RowBatcher`.
         vocabulary (`Sequence[str]`): the model's concepts V (`config.vocabulary`).
         source_classes (`Mapping[str, Sequence[str]]`): V_k by source (`config.source_classes`).
         multi_label (`Mapping[str, bool]`): whether each source is multi-label (`config.source_multi_label`).
         label_names (`Sequence[str]`, *optional*): names of the dataset's ClassLabel; defaults to the library's V.
         uncertain (`str`, *optional*, defaults to `"ignore"`): what uncertain labels do, see `TargetBuilder`.
-        num_frames (`int`, *optional*): at most this many frames per row, equally spaced over those it has. Defaults to
-            the processor's `num_frames`, else to all.
+        num_frames (`int`, *optional*): at most this many frames per row, see `RowBatcher`.
 
     Raises:
         OptionError: `num_frames` below 1, or an unknown `uncertain`.
@@ -56,7 +46,7 @@ class ClassificationCollator:
 
     def __init__(
         self,
-        processor: Any,  # noqa: ANN401 - any image processor of transformers
+        processor: Any,  # noqa: ANN401 - any processor of transformers
         vocabulary: Sequence[str],
         source_classes: Mapping[str, Sequence[str]],
         multi_label: Mapping[str, bool],
@@ -65,16 +55,21 @@ class ClassificationCollator:
         uncertain: Uncertain = "ignore",
         num_frames: int | None = None,
     ) -> None:
-        if num_frames is not None and num_frames < 1:
-            raise OptionError(
-                f"`num_frames` must be at least 1, found {num_frames}; leave it away to keep all frames."
-            )
-        self.processor = processor
-        self.num_frames = getattr(processor, "num_frames", None) if num_frames is None else num_frames
+        self.inputs = RowBatcher(processor, num_frames)
         self.targets = TargetBuilder(
             vocabulary, source_classes, multi_label, label_names=label_names, uncertain=uncertain
         )
         self._seed: int | None = None
+
+    @property
+    def processor(self) -> Any:  # noqa: ANN401 - any processor of transformers
+        """The processor."""
+        return self.inputs.processor
+
+    @property
+    def num_frames(self) -> int | None:
+        """At most this many frames per row; `None` for all."""
+        return self.inputs.num_frames
 
     @classmethod
     def from_config(
@@ -119,7 +114,7 @@ class ClassificationCollator:
         Returns:
             `ClassificationCollator`: a copy, or this one where there is nothing to augment.
         """
-        if getattr(self.processor, "augmentation", None) is None and not getattr(self.processor, "is_random", False):
+        if not self.inputs.is_random:
             return self
         collator = copy.copy(self)
         collator._seed = seed
@@ -129,22 +124,24 @@ class ClassificationCollator:
         """Collate rows.
 
         Args:
-            rows (`Sequence[Mapping]`): each with `id`, `source`, `labels`, and `image`, `frames`, or `signal` with
-                `sampling_rate`.
+            rows (`Sequence[Mapping]`): each with `id`, `source`, `labels`, and the input of the processor's kind:
+                `image` or `frames`, `signal` with `sampling_rate`, or a graph's columns.
 
         Returns:
-            `dict`: `pixel_values` float32, (batch, channels, height, width), or with `frame_mask` (batch, frames) bool
-            (batch, frames, channels, height, width); for signals what the extractor gives instead; `labels`,
-            `target_mask`, `exclusive` as `TargetBuilder`;
-            `ids`, `sources`, `groups`: lists of strings (`None` where a row has no group).
+            `dict`: `labels`, `target_mask`, `exclusive` as `TargetBuilder`, with a row per node where nodes carry the
+            labels; the model's input as `RowBatcher`; `ids`, `sources`, `groups`: lists of strings (`None` where a row
+            has no group).
 
         Raises:
-            SchemaError: a row without a picture, or with a signal that does not fit the extractor.
+            SchemaError: a row without the input, or one that does not fit the processor.
             CorruptFileError: a picture that cannot be decoded.
             VocabularyError: a source or a label that is not known.
         """
-        batch = self._signals(rows) if reads_signals(self.processor) else self._images(rows)
-        batch.update(self.targets(rows))
+        seeds = None if self._seed is None else [_draw_seed(self._seed, row) for row in rows]
+        per_node = self.inputs.kind == "graph" and has_node_labels(rows)
+        # targets stand first: their length, not that of the nodes, is the size of the batch
+        batch: dict[str, Any] = dict(node_targets(rows, self.targets) if per_node else self.targets(rows))
+        batch.update(self.inputs(rows, seeds))
         batch["ids"] = [str(row["id"]) for row in rows]
         batch["sources"] = [str(row["source"]) for row in rows]
         batch["groups"] = [row.get("group") for row in rows]
@@ -165,114 +162,10 @@ class ClassificationCollator:
         self.targets.check_dataset(dataset)
         return prepare_for_training(dataset) if hasattr(dataset, "cast_column") else dataset
 
-    def _images(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Return `pixel_values`, and `frame_mask` where a row has frames."""
-        pictures = [self._pictures(row) for row in rows]
-        try:
-            pixels = self._pixels(rows, pictures)
-        except CorruptFileError:
-            self._name_the_record(rows, pictures)
-            raise
-        if any(_has_frames(row) for row in rows):
-            return _padded(pixels, [len(group) for group in pictures])
-        return {"pixel_values": pixels}
-
-    def _signals(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Return what the feature extractor makes of the rows: `signal` and its masks."""
-        if self._seed is None:
-            return dict(self.processor(rows, return_tensors="pt"))
-        return dict(self.processor(rows, seeds=[_draw_seed(self._seed, row) for row in rows], return_tensors="pt"))
-
-    def _pictures(self, row: Mapping[str, Any]) -> list[Any]:
-        if not _has_frames(row):
-            if row.get("image") is None:
-                raise SchemaError(
-                    f"record `{row.get('id')}` of `{row.get('source')}` has neither `image` nor `frames`; filter such "
-                    "rows out before training."
-                )
-            return [row["image"]]
-        frames = row["frames"]
-        if self.num_frames is None or len(frames) <= self.num_frames:
-            return list(frames)
-        from climb_hf.readers.video import frame_indices
-
-        return [frames[position] for position in frame_indices(len(frames), self.num_frames)]
-
-    def _pixels(self, rows: Sequence[Mapping[str, Any]], pictures: list[list[Any]]) -> Tensor:
-        """Return (frames of all rows, channels, height, width)."""
-        opened = [[self._opened(picture) for picture in group] for group in pictures]
-        if self._seed is None:
-            flat = [picture for group in opened for picture in group]
-            return self.processor(images=flat, return_tensors="pt")["pixel_values"]
-        # Row by row, each with its own seed: what a row becomes must not depend on the batch it is in.
-        found = []
-        for row, group in zip(rows, opened, strict=True):
-            seed = _draw_seed(self._seed, row)
-            made = self.processor(images=[group], augment=True, generator=seed, return_tensors="pt")
-            found.append(made["pixel_values"][0])
-        return torch.cat(found)
-
-    def _opened(self, picture: Any) -> Any:  # noqa: ANN401 - encoded or decoded picture
-        if not isinstance(picture, Mapping) or _reads_encoded(self.processor):
-            return picture
-        from PIL import Image
-
-        content = picture.get("bytes")
-        try:
-            with Image.open(picture["path"] if content is None else io.BytesIO(content)) as image:
-                return image.convert("RGB")
-        except (OSError, SyntaxError) as error:
-            raise CorruptFileError(f"{picture.get('path') or 'stored bytes'}: {error}") from error
-
-    def _name_the_record(self, rows: Sequence[Mapping[str, Any]], pictures: list[list[Any]]) -> None:
-        for row, group in zip(rows, pictures, strict=True):
-            try:
-                self._pixels([row], [group])
-            except CorruptFileError as error:
-                raise CorruptFileError(
-                    f"a picture of record `{row.get('id')}` of `{row.get('source')}` cannot be decoded: {error}. "
-                    'Rebuild the dataset with `verify="full"` to have such records skipped and named.'
-                ) from error
-
-
-def reads_signals(processor: Any) -> bool:  # noqa: ANN401 - any processor
-    """Tell whether a processor takes signals: whether `signal` is the first input it makes for a model.
-
-    Args:
-        processor: any processor of transformers.
-
-    Returns:
-        `bool`.
-
-    Example:
-        >>> from climb_hf.processing import ClimbImageProcessor, EcgFeatureExtractor
-        >>> reads_signals(EcgFeatureExtractor()), reads_signals(ClimbImageProcessor())
-        (True, False)
-    """
-    return list(getattr(processor, "model_input_names", None) or [])[:1] == ["signal"]
-
 
 def _draw_seed(seed: int, row: Mapping[str, Any]) -> int:
     """Return what makes one draw of a row random: it depends on the seed and the number of the draw alone."""
     return int(np.random.SeedSequence([seed, int(row.get(DRAW, 0))]).generate_state(1)[0])
-
-
-def _has_frames(row: Mapping[str, Any]) -> bool:
-    frames = row.get("frames")
-    return frames is not None and len(frames) > 0
-
-
-def _reads_encoded(processor: Any) -> bool:  # noqa: ANN401 - any image processor
-    from climb_hf.processing.image_processor import ClimbImageProcessor
-
-    return bool(getattr(processor, "accepts_encoded_images", isinstance(processor, ClimbImageProcessor)))
-
-
-def _padded(pixels: Tensor, counts: list[int]) -> dict[str, Tensor]:
-    mask = torch.arange(max(counts)) < torch.tensor(counts)[:, None]  # (B, F)
-    padded = pixels.new_zeros(*mask.shape, *pixels.shape[1:])
-    padded[mask] = pixels  # (n, C, H, W) -> (B, F, C, H, W)
-    return {"pixel_values": padded, "frame_mask": mask}
 
 
 def prepare_for_training(dataset: Any) -> Any:  # noqa: ANN401 - map-style or streamed dataset

@@ -188,11 +188,12 @@ class MixtureSampler(Sampler[Any]):
 
 
 class IndexedRows(Dataset):
-    """A map-style dataset whose rows know their position (key `row_index`), and whose signals are read fast.
+    """A map-style dataset whose rows know their position (key `row_index`), and whose arrays are read fast.
 
     Negative positions are the stand-ins of `MixtureSampler`: the row is fetched and keeps the negative number. Columns
     of the kind `Array2D` of a `datasets.Dataset` are read by `climb_hf.processing.arrow_signal.SignalReader`, as
-    (time, C) float32 arrays, instead of nested lists.
+    (time, C) float32 arrays, instead of nested lists; columns of matrices, such as `edge_index`, by
+    `climb_hf.processing.arrow_graph.MatrixReader`.
 
     Args:
         dataset: a `datasets.Dataset`, or anything with `len()` and integer indexing that gives dictionaries.
@@ -277,11 +278,17 @@ def _signal_readers(dataset: Any) -> tuple[dict[str, Any], Any]:  # noqa: ANN401
         return {}, dataset
     from datasets import Array2D
 
+    from climb_hf.arrow_columns import nests_numbers
+    from climb_hf.processing.arrow_graph import MatrixReader
     from climb_hf.processing.arrow_signal import SignalReader
 
-    columns = [name for name in dataset.column_names if isinstance(features[name], Array2D)]
-    others = [name for name in dataset.column_names if name not in columns]
-    if not columns or not others:
+    kinds: dict[str, Any] = {
+        name: SignalReader if isinstance(features[name], Array2D) else MatrixReader
+        for name in dataset.column_names
+        if isinstance(features[name], Array2D) or nests_numbers(features[name])
+    }
+    others = [name for name in dataset.column_names if name not in kinds]
+    if not kinds or not others:
         return {}, dataset
     plain: datasets.Dataset = dataset.select_columns(others)
-    return {column: SignalReader(dataset, column) for column in columns}, plain
+    return {column: reader(dataset, column) for column, reader in kinds.items()}, plain

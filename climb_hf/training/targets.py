@@ -156,6 +156,23 @@ class TargetBuilder:
         result[self._outputs[known_outputs]] = counts[: len(self.label_names)][known_outputs]
         return result, len(dataset)
 
+    def outputs_of(self, source: str, concepts: Sequence[str]) -> np.ndarray:
+        """Return the model's output for each of some concepts, -1 for those outside the source's classes.
+
+        Args:
+            source (`str`): name of a source the model knows.
+            concepts (`Sequence[str]`): names in the vocabulary.
+
+        Returns:
+            `np.ndarray`: (concepts,) int64.
+
+        Raises:
+            VocabularyError: the model does not know the source.
+        """
+        mask = self._mask({"source": source})
+        position = {name: output for output, name in enumerate(self.vocabulary) if mask[output]}
+        return np.array([position.get(name, -1) for name in concepts], dtype=np.int64)
+
     def _mask(self, row: Mapping[str, Any]) -> np.ndarray:
         source = row["source"]
         if source not in self._masks:

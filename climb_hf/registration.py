@@ -155,6 +155,18 @@ def register_feature_extractors(module: ModuleType) -> None:
             register(entry.load("Config"), entry.load("processor"), exist_ok=True)
 
 
+def register_pipeline(module: ModuleType) -> None:
+    """Register `pipeline("climb-classification", model=…)` with `transformers`."""
+    if "climb-classification" in module.PIPELINE_REGISTRY.supported_tasks:
+        return
+    from climb_hf.models.auto import AutoModelForClimbClassification
+    from climb_hf.models.pipeline import ClimbClassificationPipeline
+
+    module.PIPELINE_REGISTRY.register_pipeline(
+        "climb-classification", ClimbClassificationPipeline, pt_model=AutoModelForClimbClassification
+    )
+
+
 def hook_pillow(module: ModuleType) -> None:
     """Let Pillow open DICOM files, which is how `datasets` decodes them; importing the reader registers it."""
     importlib.import_module("climb_hf.readers.dicom")
@@ -165,6 +177,7 @@ _AFTER_IMPORT: dict[str, Callable[[ModuleType], None]] = {
     "datasets.load": hook_datasets,
     "datasets.inspect": hook_datasets,
     "PIL.Image": hook_pillow,
+    "transformers.pipelines": register_pipeline,
     "transformers.models.auto.configuration_auto": register_configs,
     "transformers.models.auto.modeling_auto": register_models,
     "transformers.models.auto.image_processing_auto": register_image_processors,

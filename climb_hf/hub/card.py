@@ -258,14 +258,7 @@ def _snippet(model: "PreTrainedModel", name: str) -> str:
     sources = sorted(getattr(model.config, "source_classes", {}))
     head = bool(getattr(model.config, "vocabulary", None))
     if model.main_input_name != "pixel_values":
-        kind = type(model)
-        return "\n".join(
-            [
-                f"from {kind.__module__} import {kind.__name__}",
-                "",
-                f'model = {kind.__name__}.from_pretrained("{name}")',
-            ]
-        )
+        return _snippet_of_rows(name, sources, head=head)
     auto = "AutoModelForImageClassification" if head else "AutoModel"
     lines = [
         "import climb_hf  # registers the model with transformers",
@@ -298,6 +291,25 @@ def _snippet(model: "PreTrainedModel", name: str) -> str:
     else:
         lines += ["for concept, probability in zip(model.config.vocabulary, logits[0].sigmoid().tolist()):"]
     return "\n".join([*lines, '    print(f"{concept}: {probability:.3f}")'])
+
+
+def _snippet_of_rows(name: str, sources: list[str], *, head: bool) -> str:
+    """Code for a model that reads signals or graphs: one row of a dataset of ours in."""
+    if not head:
+        return f'import climb_hf\nfrom transformers import AutoModel\n\nmodel = AutoModel.from_pretrained("{name}")'
+    source = sources[0] if sources else "SOURCE"
+    given = f', source="{source}"' if len(sources) > 1 else ""
+    return "\n".join(
+        [
+            "import climb_hf  # registers the model with transformers",
+            "from transformers import pipeline",
+            "",
+            f'predict = pipeline("climb-classification", model="{name}")',
+            f'row = climb_hf.load_dataset("{source}", "raw/{source}")["test"][0]',
+            f"for answer in predict(row{given}):",
+            "    print(f\"{answer['label']}: {answer['score']:.3f}\")",
+        ]
+    )
 
 
 def _training_table(facts: TrainingFacts, recipe: Any) -> str:  # noqa: ANN401 - see model_card

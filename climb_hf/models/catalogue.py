@@ -8,7 +8,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["MODELS", "ModelEntry"]
+__all__ = ["MODELS", "ModelEntry", "entry_of"]
 
 
 @dataclass(frozen=True)
@@ -76,3 +76,27 @@ MODELS: tuple[ModelEntry, ...] = (
     ModelEntry("ecg_jepa", "EcgJepa", "ecg", _ECG, ("pretraining_ecg_jepa:EcgJepaForPretraining",)),
     ModelEntry("ecg_transformer", "EcgTransformer", "ecg", _ECG),
 )
+
+
+def entry_of(model_type: str) -> ModelEntry:
+    """Return the encoder with a `model_type`.
+
+    Args:
+        model_type (`str`): of a configuration, such as `"climb_biot"`.
+
+    Returns:
+        `ModelEntry`
+
+    Raises:
+        OptionError: it is none of ours.
+
+    Example:
+        >>> entry_of("climb_vision").stem
+        'ClimbVision'
+    """
+    from climb_hf.errors import OptionError
+
+    found = {entry.load("Config").model_type: entry for entry in MODELS}
+    if model_type not in found:
+        raise OptionError(f"there is no encoder of the type {model_type!r}; ours are {', '.join(sorted(found))}.")
+    return found[model_type]

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from climb_hf.errors import AccessError, OptionError
 from climb_hf.mixture import combine, label_schemes, source_options
+from climb_hf.models.catalogue import entry_of
+from climb_hf.protocols.checkpoints import build_model, build_processor, check_inputs, load_checkpoint
 from climb_hf.protocols.data import Sources, data_fingerprint, load_parts, model_classes
 from climb_hf.provenance import provenance, recipe_hash
 from climb_hf.training.recipes import load_recipe
@@ -57,7 +58,7 @@ def train(
     resume: bool = False,
     synthetic: bool = False,
 ) -> Run:
-    """Train one vision encoder jointly on several sources and save it.
+    """Train one encoder jointly on several sources and save it.
 
     Every output is a concept of the unified vocabulary; each record is scored on the classes of its own source only.
     The curve is measured on a validation part carved from the train groups (`data.validation` of the recipe); the test
@@ -78,17 +79,22 @@ def train(
 
     Raises:
         AccessError: the raw data of a source is missing.
-        OptionError: a key of the recipe does not exist, or a source is of a family without a vision input.
+        OptionError: a key of the recipe does not exist, or a source that the model cannot read.
         TrainingError: the loss is no longer finite; the records of the batch are named.
     """
+    from transformers import set_seed
+
     from climb_hf.hub import save_checkpoint
 
     settings = load_recipe(recipe, overrides)
     data = settings["data"]
+    set_seed(settings["training"].get("seed", 42))
+    model = build_model(settings, model_classes(list(sources), _options(data), data.get("vocabulary", "concepts")))
+    processor = build_processor(settings, model)
+    check_inputs(entry_of(model.config.model_type), processor, list(sources))
     load = functools.partial(load_parts, sources, options=_options(data), cache_dir=cache_dir, num_proc=num_proc)
     parts = load(split=data.get("train_split", "train"))
     held_out = load(split=data.get("eval_split", "validation"), is_required=False)
-    _refuse_without_pictures(parts)
     mixed = [
         combine(
             list(part.values()),
@@ -99,7 +105,7 @@ def train(
         else None
         for part in (parts, held_out)
     ]
-    trainer = _trainer(settings, Path(output_dir), list(sources), *mixed)
+    trainer = _trainer(settings, Path(output_dir), model, processor, (mixed[0], mixed[1]))
     trainer.train(resume_from_checkpoint=True if resume else None)
     facts = {
         "sources": list(sources),
@@ -113,7 +119,6 @@ def train(
         "versions": provenance(),
     }
     folder = Path(output_dir) / "model"
-    processor: Any = trainer.processing_class
     if trainer.is_world_process_zero():
         save_checkpoint(folder, trainer.model, processor, recipe=settings, training=facts)
         kept = {**facts, "recipe_settings": settings, "recipe_hash": recipe_hash(settings)}
@@ -127,40 +132,20 @@ def _options(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return data.get("options") or {}
 
 
-def _refuse_without_pictures(parts: Mapping[str, Any]) -> None:
-    for name, part in parts.items():
-        if "image" not in part.features and "frames" not in part.features:
-            raise OptionError(
-                f"{name}: a vision encoder needs `image` or `frames`, found the columns {sorted(part.features)}. "
-                "`climb sources --family image` and `--family frames` list what fits."
-            )
-
-
 def _trainer(
-    settings: Mapping[str, Any], folder: Path, names: list[str], mixture: "Dataset", held_out: "Dataset | None"
+    settings: Mapping[str, Any],
+    folder: Path,
+    model: Any,  # noqa: ANN401 - any classifier
+    processor: Any,  # noqa: ANN401 - any processor
+    parts: "tuple[Dataset, Dataset | None]",
 ) -> "ClimbTrainer":
-    from transformers import set_seed
-
-    from climb_hf.models.vision import ClimbVisionConfig, ClimbVisionForClassification
-    from climb_hf.processing.image_processor import ClimbImageProcessor
     from climb_hf.training.progress import use_plain_progress
     from climb_hf.training.recipes import training_arguments
     from climb_hf.training.trainer import ClimbTrainer
 
-    unscored = {} if held_out is not None else {"eval_strategy": "no", "load_best_model_at_end": False}
+    unscored = {} if parts[1] is not None else {"eval_strategy": "no", "load_best_model_at_end": False}
     arguments = training_arguments(settings, folder / "trainer", **unscored)
-    set_seed(arguments.seed)
-    data = settings["data"]
-    classes = model_classes(names, _options(data), data.get("vocabulary", "concepts"))
-    fields = {**settings["model"], **classes}
-    fields.pop("type", None)
-    pretrained = fields.pop("pretrained", False)
-    if pretrained:
-        model = ClimbVisionForClassification.from_backbone(fields.pop("backbone"), pretrained=pretrained, **fields)
-    else:
-        model = ClimbVisionForClassification(ClimbVisionConfig(**fields))
-    processor = ClimbImageProcessor(**{"size": model.config.image_size, **settings["processor"]})
-    trainer = ClimbTrainer(model, arguments, train_dataset=mixture, eval_dataset=held_out, processing_class=processor)
+    trainer = ClimbTrainer(model, arguments, train_dataset=parts[0], eval_dataset=parts[1], processing_class=processor)
     use_plain_progress(trainer)
     return trainer
 
@@ -245,24 +230,7 @@ def evaluate(
 
 def _load(checkpoint: str | Path) -> tuple[Any, Any, dict[str, Any]]:
     """Return model, processor and facts of a checkpoint."""
-    from transformers import AutoImageProcessor, AutoModelForImageClassification
-
-    folder = Path(checkpoint)
-    if not (folder / "config.json").is_file() and (folder / "model" / "config.json").is_file():
-        folder = folder / "model"  # the folder that `train` was given
-    if folder.exists() and not (folder / "config.json").is_file():
-        raise AccessError(
-            f"`{folder}` holds no checkpoint: `config.json` is absent. Pass what `climb train --to DIR` was given."
-        )
-    place = str(folder) if folder.exists() else str(checkpoint)
-    try:
-        model = AutoModelForImageClassification.from_pretrained(place)
-        processor = AutoImageProcessor.from_pretrained(place)
-    except OSError as error:
-        raise AccessError(
-            f"expected a checkpoint in the folder or Hub repository `{place}`, but it cannot be loaded: {error} "
-            "Pass what `climb train --to DIR` was given, or USER/NAME of a repository."
-        ) from error
+    model, processor, folder = load_checkpoint(checkpoint)
     facts_file = folder / TRAINING_FILE
     facts = json.loads(facts_file.read_text(encoding="utf-8")) if facts_file.is_file() else {}
     return model, processor, facts

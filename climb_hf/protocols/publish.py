@@ -30,9 +30,8 @@ def publish(checkpoint: str | Path, repo_id: str, *, results: str | Path | None 
         AccessError: no checkpoint there, or the Hub refuses.
         OptionError: the repository name is none, or a file would hold a secret.
     """
-    from transformers import AutoImageProcessor, AutoModelForImageClassification
-
     from climb_hf.hub import push_to_hub
+    from climb_hf.protocols.checkpoints import load_checkpoint
     from climb_hf.results import read_results
 
     folder = Path(checkpoint)
@@ -42,10 +41,11 @@ def publish(checkpoint: str | Path, repo_id: str, *, results: str | Path | None 
     kept = (
         json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8")) if (folder / TRAINING_FILE).is_file() else {}
     )
+    model, processor, _ = load_checkpoint(folder)
     commit = push_to_hub(
         repo_id,
-        AutoModelForImageClassification.from_pretrained(folder),
-        AutoImageProcessor.from_pretrained(folder),
+        model,
+        processor,
         results=read_results(results) if results else (),
         recipe=kept.get("recipe_settings"),
         training={key: value for key, value in kept.items() if key not in _NOT_FACTS},

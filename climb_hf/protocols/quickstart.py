@@ -77,12 +77,11 @@ def quickstart(to: str | Path, *, n: int = 240, seed: int = 0, say: Callable[[st
 def _predict_one(checkpoint: Path, dataset: Any) -> str:  # noqa: ANN401 - a Dataset
     """Predict the first picture of a dataset with what was saved, and say what came out."""
     import torch
-    from transformers import AutoImageProcessor, AutoModelForImageClassification
 
+    from climb_hf.protocols.checkpoints import load_checkpoint
     from climb_hf.vocabulary import source_vocabulary
 
-    model = AutoModelForImageClassification.from_pretrained(checkpoint).eval()
-    processor = AutoImageProcessor.from_pretrained(checkpoint)
+    model, processor, _ = load_checkpoint(checkpoint)
     row = dataset[0]
     known = source_vocabulary(row["source"])
     with torch.inference_mode():
@@ -128,8 +127,7 @@ def _report(to: Path, run: "Run", results: "list[ResultRow]", loaded: dict[str, 
 
 
 _USE = """import climb_hf
-from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers import pipeline
 
-model = AutoModelForImageClassification.from_pretrained("{folder}")
-processor = AutoImageProcessor.from_pretrained("{folder}")
-logits = model(**processor(image, return_tensors="pt")).logits"""
+predict = pipeline("climb-classification", model="{folder}")
+print(predict(image, source="brain_tumor"))"""

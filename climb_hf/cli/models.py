@@ -1,4 +1,4 @@
-"""Commands about models: `train`, `evaluate`, `push`, `quickstart`."""
+"""Commands about models: `train`, `pretrain`, `evaluate`, `convert`, `push`, `quickstart`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +24,7 @@ def train(
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint of TO.")] = False,
     synthetic: Annotated[bool, typer.Option(help="The data is synthetic: say so in card and results.")] = False,
 ) -> None:
-    """Train one vision encoder jointly on several sources.
+    """Train one encoder jointly on several sources.
 
     Example: climb train brain_tumor=raw/brain_tumor covid_blues=raw/COVID-BLUES --to runs/mri-us --recipe quick
     """
@@ -36,6 +36,50 @@ def train(
         resume=resume, synthetic=synthetic,
     )  # fmt: skip
     typer.echo(f"saved {result.checkpoint}; score it with `climb evaluate {to} {' '.join(sources)}`")
+
+
+def pretrain(
+    sources: _Sources,
+    to: Annotated[Path, typer.Option(help="Folder of the run; the encoder goes to TO/encoder.")],
+    recipe: Annotated[str, typer.Option(help="A recipe of the library, or a YAML file.")] = "pretrain/ecg_jepa",
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a key of the recipe: SECTION.KEY=VALUE.")
+    ] = None,
+    cache_dir: _Cache = None,
+    num_proc: _Workers = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint of TO.")] = False,
+    synthetic: Annotated[bool, typer.Option(help="The data is synthetic: say so in the card.")] = False,
+) -> None:
+    """Pretrain an encoder without labels, by the objective of its paper.
+
+    Example: climb pretrain chapman_shaoxing=raw/chapman ptbxl=raw/ptb-xl --to runs/jepa --recipe pretrain/ecg_jepa
+    """
+    from climb_hf.protocols.data import parse_sources
+    from climb_hf.protocols.pretrain import pretrain as run
+
+    result = run(
+        parse_sources(sources), to, recipe=recipe, overrides=overrides or [], cache_dir=cache_dir, num_proc=num_proc,
+        resume=resume, synthetic=synthetic,
+    )  # fmt: skip
+    typer.echo(f"saved {result.checkpoint}; train on it with `--set model.pretrained={result.checkpoint}`")
+
+
+def convert(
+    name: Annotated[str, typer.Argument(help="An encoder: biot, ecg_jepa, medvit … (see docs/models.md).")],
+    file: Annotated[Path, typer.Argument(help="The published checkpoint.")],
+    to: Annotated[Path, typer.Option(help="Folder for the converted checkpoint.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A field that the shapes do not tell: KEY=VALUE."),
+    ] = None,
+) -> None:
+    """Convert a published checkpoint into one that `from_pretrained` loads; nothing in the file is run.
+
+    Example: climb convert ecg_jepa multiblock_epoch100.pth --to models/ecg-jepa
+    """
+    from climb_hf.protocols.convert import convert as run
+
+    typer.echo(f"saved {run(name, file, to, overrides or [])}")
 
 
 def evaluate(
@@ -101,5 +145,5 @@ def quickstart(
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the application."""
-    for command in (train, evaluate, push, quickstart):
+    for command in (train, pretrain, evaluate, convert, push, quickstart):
         app.command()(command)

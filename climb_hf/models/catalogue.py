@@ -66,6 +66,23 @@ class ModelEntry:
             module, name = (self.config_module if kind == "Config" else self.model_module), self.stem + kind
         return getattr(importlib.import_module(module), name)
 
+    def load_pretraining(self) -> Any:  # noqa: ANN401 - a class
+        """Import the class with the model's pretraining objective.
+
+        Returns:
+            The class, such as `EcgJepaForPretraining`.
+
+        Raises:
+            OptionError: the model has none.
+        """
+        from climb_hf.errors import OptionError
+
+        for place in self.further:
+            module, name = place.split(":")
+            if name.endswith("ForPretraining"):
+                return getattr(importlib.import_module(f"climb_hf.models.{self.name}.{module}"), name)
+        raise OptionError(f"`{self.stem}` has no pretraining objective; train it with labels (`climb train`).")
+
 
 _PICTURES = "climb_hf.processing.image_processor:ClimbImageProcessor"
 _ECG = "climb_hf.processing.ecg_extractor:EcgFeatureExtractor"

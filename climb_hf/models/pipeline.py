@@ -74,7 +74,7 @@ class ClimbClassificationPipeline(Pipeline):
 
     def preprocess(  # type: ignore[override]
         self,
-        input_: Any,
+        input_: Any,  # noqa: ANN401 - see the class
         sampling_rate: float | None = None,
     ) -> dict[str, Any]:
         """Make an input a row; see the class for what an input is."""

@@ -62,10 +62,10 @@ def list_recipes() -> list[str]:
         `list[str]`: names for `load_recipe`, sorted.
 
     Example:
-        >>> list_recipes()
+        >>> [name for name in list_recipes() if "/" not in name]
         ['paper_vision', 'quick', 'quickstart']
     """
-    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+    return sorted(path.relative_to(_FOLDER).with_suffix("").as_posix() for path in _FOLDER.rglob("*.yaml"))
 
 
 def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> dict
             )
         content = _merged(inherited, content)
     _refuse_unknown(content, _TOP, f"`{path.name}`")
-    recipe: dict[str, Any] = {"name": path.stem, "description": "", **content}
+    recipe: dict[str, Any] = {"name": _name(path), "description": "", **content}
     for section in _SECTIONS:
         recipe[section] = {} if recipe.get(section) is None else recipe[section]
         if not isinstance(recipe[section], dict):
@@ -145,6 +145,11 @@ def _find(name: str | Path, folder: Path) -> Path:
         f"there is no recipe {str(name)!r}{_near(str(name), list_recipes())}; the library has "
         f"{', '.join(list_recipes())}. A file is given by its path, which ends in `.yaml`."
     )
+
+
+def _name(path: Path) -> str:
+    """Return the name of a recipe of the library, with its folder; of a file, its stem."""
+    return path.relative_to(_FOLDER).with_suffix("").as_posix() if path.is_relative_to(_FOLDER) else path.stem
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -225,7 +230,8 @@ def _processor_fields(configuration: type) -> set[str]:
         for processor in choices:
             if processor is not None:
                 declared = getattr(getattr(processor, "valid_kwargs", None), "__annotations__", None)
-                return set(declared or inspect.signature(processor.__init__).parameters) - {"self", "kwargs"}
+                known = set(declared or inspect.signature(processor.__init__).parameters) - {"self", "kwargs"}
+                return known | ({"preset"} if hasattr(processor, "preset") else set())
     return set()
 
 

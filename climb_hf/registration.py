@@ -159,11 +159,13 @@ def register_pipeline(module: ModuleType) -> None:
     """Register `pipeline("climb-classification", model=…)` with `transformers`."""
     if "climb-classification" in module.PIPELINE_REGISTRY.supported_tasks:
         return
+    ours = importlib.import_module("climb_hf.models.pipeline")
+    if not hasattr(ours, "ClimbClassificationPipeline"):
+        return  # our module is being imported, which is why transformers' is: it registers itself at its end
     from climb_hf.models.auto import AutoModelForClimbClassification
-    from climb_hf.models.pipeline import ClimbClassificationPipeline
 
     module.PIPELINE_REGISTRY.register_pipeline(
-        "climb-classification", ClimbClassificationPipeline, pt_model=AutoModelForClimbClassification
+        "climb-classification", ours.ClimbClassificationPipeline, pt_model=AutoModelForClimbClassification
     )
 
 

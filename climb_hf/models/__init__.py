@@ -7,6 +7,7 @@ from climb_hf.models.catalogue import MODELS
 
 if TYPE_CHECKING:
     from climb_hf.models.auto import AutoModelForClimbClassification
+    from climb_hf.models.biot import BiotConfig, BiotForClassification, BiotForPretraining, BiotModel
     from climb_hf.models.ecg_jepa import EcgJepaConfig, EcgJepaForClassification, EcgJepaForPretraining, EcgJepaModel
     from climb_hf.models.ecg_transformer import (
         EcgTransformerConfig,
@@ -14,11 +15,20 @@ if TYPE_CHECKING:
         EcgTransformerModel,
     )
     from climb_hf.models.outputs import ClimbClassifierOutput
+    from climb_hf.models.st_transformer import (
+        StTransformerConfig,
+        StTransformerForClassification,
+        StTransformerModel,
+    )
     from climb_hf.models.vision.configuration_vision import ClimbVisionConfig
     from climb_hf.models.vision.modeling_vision import ClimbVisionForClassification, ClimbVisionModel
 
 __all__ = [
     "AutoModelForClimbClassification",
+    "BiotConfig",
+    "BiotForClassification",
+    "BiotForPretraining",
+    "BiotModel",
     "ClimbClassifierOutput",
     "ClimbVisionConfig",
     "ClimbVisionForClassification",
@@ -30,6 +40,9 @@ __all__ = [
     "EcgTransformerConfig",
     "EcgTransformerForClassification",
     "EcgTransformerModel",
+    "StTransformerConfig",
+    "StTransformerForClassification",
+    "StTransformerModel",
 ]
 
 _LAZY = {

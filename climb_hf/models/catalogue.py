@@ -85,11 +85,14 @@ class ModelEntry:
 
 
 _PICTURES = "climb_hf.processing.image_processor:ClimbImageProcessor"
+_EEG = "climb_hf.processing.eeg_extractor:EegFeatureExtractor"
 _ECG = "climb_hf.processing.ecg_extractor:EcgFeatureExtractor"
 
 #: Every encoder, in the order of the documentation.
 MODELS: tuple[ModelEntry, ...] = (
     ModelEntry("vision", "ClimbVision", "image", _PICTURES),
+    ModelEntry("st_transformer", "StTransformer", "eeg", _EEG),
+    ModelEntry("biot", "Biot", "eeg", _EEG, ("pretraining_biot:BiotForPretraining",)),
     ModelEntry("ecg_jepa", "EcgJepa", "ecg", _ECG, ("pretraining_ecg_jepa:EcgJepaForPretraining",)),
     ModelEntry("ecg_transformer", "EcgTransformer", "ecg", _ECG),
 )

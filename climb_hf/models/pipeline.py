@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers.pipelines
 from torch.utils.data import DataLoader
 from transformers import Pipeline
 from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 
 from climb_hf.errors import OptionError, SchemaError
 from climb_hf.processing.batching import RowBatcher
+from climb_hf.registration import register_pipeline
 
 __all__ = ["ClimbClassificationPipeline"]
 
@@ -176,3 +178,6 @@ def _opened(picture: Any) -> Any:  # noqa: ANN401 - whatever a user has
     if isinstance(picture, np.ndarray | torch.Tensor | Image.Image | Mapping):
         return picture
     raise SchemaError(f"expected a picture (PIL, array or path), found {type(picture).__name__}.")
+
+
+register_pipeline(transformers.pipelines)

@@ -185,6 +185,12 @@ class TestEcgJepa:
         if masking == "block":
             assert shares.mean().item() == pytest.approx(0.55, abs=0.02)
 
+    @pytest.mark.parametrize("masking", ["block", "random"])
+    def test_something_is_hidden_and_something_seen_of_few_patches(self, masking):
+        generator = torch.Generator().manual_seed(0)
+        for patches in (2, 3, 5):
+            assert all(0 < len(draw_hidden_patches(patches, masking, generator)) < patches for _ in range(50))
+
     def test_the_target_follows_and_is_not_trained(self):
         torch.manual_seed(0)
         model = EcgJepaForPretraining(EcgJepaConfig(**JEPA, **PREDICTOR, drop_path_rate=0.5)).train()

@@ -8,13 +8,21 @@ from climb_hf.models.catalogue import MODELS
 if TYPE_CHECKING:
     from climb_hf.models.auto import AutoModelForClimbClassification
     from climb_hf.models.biot import BiotConfig, BiotForClassification, BiotForPretraining, BiotModel
+    from climb_hf.models.cnn_transformer import (
+        CnnTransformerConfig,
+        CnnTransformerForClassification,
+        CnnTransformerModel,
+    )
+    from climb_hf.models.contrawr import ContraWrConfig, ContraWrForClassification, ContraWrModel
     from climb_hf.models.ecg_jepa import EcgJepaConfig, EcgJepaForClassification, EcgJepaForPretraining, EcgJepaModel
     from climb_hf.models.ecg_transformer import (
         EcgTransformerConfig,
         EcgTransformerForClassification,
         EcgTransformerModel,
     )
+    from climb_hf.models.ffcl import FfclConfig, FfclForClassification, FfclModel
     from climb_hf.models.outputs import ClimbClassifierOutput
+    from climb_hf.models.sparcnet import SparcNetConfig, SparcNetForClassification, SparcNetModel
     from climb_hf.models.st_transformer import (
         StTransformerConfig,
         StTransformerForClassification,
@@ -33,6 +41,12 @@ __all__ = [
     "ClimbVisionConfig",
     "ClimbVisionForClassification",
     "ClimbVisionModel",
+    "CnnTransformerConfig",
+    "CnnTransformerForClassification",
+    "CnnTransformerModel",
+    "ContraWrConfig",
+    "ContraWrForClassification",
+    "ContraWrModel",
     "EcgJepaConfig",
     "EcgJepaForClassification",
     "EcgJepaForPretraining",
@@ -40,6 +54,12 @@ __all__ = [
     "EcgTransformerConfig",
     "EcgTransformerForClassification",
     "EcgTransformerModel",
+    "FfclConfig",
+    "FfclForClassification",
+    "FfclModel",
+    "SparcNetConfig",
+    "SparcNetForClassification",
+    "SparcNetModel",
     "StTransformerConfig",
     "StTransformerForClassification",
     "StTransformerModel",

@@ -85,12 +85,16 @@ class ModelEntry:
 
 
 _PICTURES = "climb_hf.processing.image_processor:ClimbImageProcessor"
-_EEG = "climb_hf.processing.eeg_extractor:EegFeatureExtractor"
 _ECG = "climb_hf.processing.ecg_extractor:EcgFeatureExtractor"
+_EEG = "climb_hf.processing.eeg_extractor:EegFeatureExtractor"
 
 #: Every encoder, in the order of the documentation.
 MODELS: tuple[ModelEntry, ...] = (
     ModelEntry("vision", "ClimbVision", "image", _PICTURES),
+    ModelEntry("sparcnet", "SparcNet", "eeg", _EEG),
+    ModelEntry("cnn_transformer", "CnnTransformer", "eeg", _EEG),
+    ModelEntry("ffcl", "Ffcl", "eeg", _EEG),
+    ModelEntry("contrawr", "ContraWr", "eeg", _EEG),
     ModelEntry("st_transformer", "StTransformer", "eeg", _EEG),
     ModelEntry("biot", "Biot", "eeg", _EEG, ("pretraining_biot:BiotForPretraining",)),
     ModelEntry("ecg_jepa", "EcgJepa", "ecg", _ECG, ("pretraining_ecg_jepa:EcgJepaForPretraining",)),

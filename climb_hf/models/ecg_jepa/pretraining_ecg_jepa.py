@@ -41,13 +41,15 @@ def draw_hidden_patches(patches: int, masking: str, generator: torch.Generator |
 
     hidden = torch.zeros(patches, dtype=torch.bool)
     if masking == "random":
-        count = int(patches * uniform(0.6, 0.7))
+        count = max(int(patches * uniform(0.6, 0.7)), 1)
         hidden[torch.randperm(patches, generator=generator)[:count]] = True
     else:
         for _ in range(4):
-            size = int(patches * uniform(0.175, 0.225))
+            size = max(int(patches * uniform(0.175, 0.225)), 1)
             start = int(torch.randint(0, patches - size, (), generator=generator))
             hidden[start : start + size] = True
+    if hidden.all():  # only with very few patches
+        hidden[-1] = False
     return hidden.nonzero().squeeze(1)
 
 

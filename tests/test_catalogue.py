@@ -1,0 +1,51 @@
+"""The table of encoders: complete, and every row what it says."""
+
+import importlib
+
+import pytest
+
+import climb_hf.models
+from climb_hf.errors import OptionError
+from climb_hf.models.catalogue import MODELS, entry_of
+from climb_hf.models.facts import MODEL_FACTS
+
+EXPECTED = {
+    "vision", "medvit", "sparcnet", "cnn_transformer", "ffcl", "contrawr", "st_transformer", "biot", "ecg_jepa",
+    "units", "ecg_transformer", "graph",
+}  # fmt: skip
+
+
+def test_the_encoders_of_the_paper_are_there():
+    assert {entry.name for entry in MODELS} == EXPECTED
+    assert set(MODEL_FACTS) == EXPECTED
+
+
+@pytest.mark.parametrize("entry", MODELS, ids=lambda entry: entry.name)
+class TestEntry:
+    def test_its_classes_belong_together(self, entry):
+        config = entry.load("Config")
+        assert config.model_type == f"climb_{entry.name}"
+        assert entry_of(config.model_type) is entry
+        for kind in ("Model", "ForClassification"):
+            assert entry.load(kind).config_class is config
+        for name, module in entry.public.items():
+            assert getattr(climb_hf.models, name) is getattr(importlib.import_module(module), name)
+            assert name in climb_hf.models.__all__
+
+    def test_it_has_a_converter(self, entry):
+        module = importlib.import_module(f"climb_hf.models.{entry.name}.convert_{entry.name}")
+        assert callable(module.convert_checkpoint)
+
+    def test_its_processor_is_found_for_its_configuration(self, entry):
+        from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING
+        from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
+
+        mapping = IMAGE_PROCESSOR_MAPPING if entry.inputs == "image" else FEATURE_EXTRACTOR_MAPPING
+        found = mapping[entry.load("Config")]
+        kinds = found.values() if isinstance(found, dict) else found if isinstance(found, tuple) else (found,)
+        assert entry.load("processor") in kinds
+
+
+def test_an_unknown_type_names_those_there_are():
+    with pytest.raises(OptionError, match="climb_biot"):
+        entry_of("climb_bert")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         EcgTransformerModel,
     )
     from climb_hf.models.ffcl import FfclConfig, FfclForClassification, FfclModel
+    from climb_hf.models.medvit import MedVitConfig, MedVitForClassification, MedVitModel
     from climb_hf.models.outputs import ClimbClassifierOutput
     from climb_hf.models.sparcnet import SparcNetConfig, SparcNetForClassification, SparcNetModel
     from climb_hf.models.st_transformer import (
@@ -57,6 +58,9 @@ __all__ = [
     "FfclConfig",
     "FfclForClassification",
     "FfclModel",
+    "MedVitConfig",
+    "MedVitForClassification",
+    "MedVitModel",
     "SparcNetConfig",
     "SparcNetForClassification",
     "SparcNetModel",

@@ -91,6 +91,7 @@ _EEG = "climb_hf.processing.eeg_extractor:EegFeatureExtractor"
 #: Every encoder, in the order of the documentation.
 MODELS: tuple[ModelEntry, ...] = (
     ModelEntry("vision", "ClimbVision", "image", _PICTURES),
+    ModelEntry("medvit", "MedVit", "image", _PICTURES),
     ModelEntry("sparcnet", "SparcNet", "eeg", _EEG),
     ModelEntry("cnn_transformer", "CnnTransformer", "eeg", _EEG),
     ModelEntry("ffcl", "Ffcl", "eeg", _EEG),

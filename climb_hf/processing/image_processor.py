@@ -45,7 +45,7 @@ _BOOKKEEPING = {"auto_map", "feature_extractor_type", "image_processor_type", "p
 
 
 class ClimbImageProcessor(BaseImageProcessor):
-    """Prepares images, videos and volumes for `ClimbVisionModel`.
+    """Prepares images, videos and volumes for `ClimbVisionModel` and `MedVitModel`.
 
     Args:
         size (`int`, `(int, int)` or `dict`, *optional*, defaults to `224`):
@@ -163,6 +163,34 @@ class ClimbImageProcessor(BaseImageProcessor):
             native["image_mean"] = float(np.mean(native["image_mean"]))
             native["image_std"] = float(np.mean(native["image_std"]))
         return cls(**{**native, **fields})
+
+    @classmethod
+    def from_preset(cls, name: str, *, statistics: str = "checkpoint", **fields: Any) -> Self:  # noqa: ANN401 - fields
+        """Make the processor of an encoder of the CLIMB paper.
+
+        Args:
+            name (`str`): one of `climb_hf.models.vision.VISION_PRESETS`.
+            statistics (`str`, *optional*, defaults to `"checkpoint"`): `"checkpoint"` for what the published weights
+                were trained with, `"paper"` for ImageNet's, which the paper's code uses for every model.
+            **fields: fields of the processor that take precedence.
+
+        Returns:
+            `ClimbImageProcessor`: stretching to the encoder's size, with as many frames as the paper's code used.
+
+        Raises:
+            OptionError: no such preset, or other statistics.
+
+        Example:
+            >>> processor = ClimbImageProcessor.from_preset("swinv2_large")
+            >>> processor.size, processor.num_frames
+            ({'height': 192, 'width': 192}, 8)
+        """
+        from climb_hf.models.vision.presets import get_preset
+
+        own = get_preset(name).processor_fields(statistics)
+        if fields.get("num_channels") == 1:
+            own |= {key: float(np.mean(own[key])) for key in ("image_mean", "image_std")}
+        return cls(**{**own, **fields})
 
     def __call__(
         self,

@@ -63,7 +63,11 @@ def build_model(settings: Mapping[str, Any], classes: Mapping[str, Any]) -> Any:
     fields = {**settings["model"], **classes}
     entry = entry_of(fields.pop("type"))
     kind = entry.load("ForClassification")
-    pretrained = fields.pop("pretrained", False)
+    pretrained, preset = fields.pop("pretrained", False), fields.pop("preset", None)
+    if preset is not None and entry.name == "vision":
+        return kind.from_preset(preset, pretrained=pretrained, **fields).eval()
+    if preset is not None:
+        fields = {**_fields_of(entry.load("Config").preset(preset)), **fields}
     if not pretrained:
         return kind(entry.load("Config")(**fields)).eval()
     if entry.name == "vision":
@@ -74,6 +78,12 @@ def build_model(settings: Mapping[str, Any], classes: Mapping[str, Any]) -> Any:
             f"Convert a published checkpoint first: `climb convert {entry.name} FILE --to DIR`."
         )
     return kind.from_pretrained(str(pretrained), **fields).eval()
+
+
+def _fields_of(config: Any) -> dict[str, Any]:  # noqa: ANN401 - any configuration
+    """Return the fields in which a configuration differs from its class's defaults."""
+    default = type(config)().to_dict()
+    return {name: value for name, value in config.to_dict().items() if default.get(name) != value}
 
 
 def build_processor(settings: Mapping[str, Any], model: Any) -> Any:  # noqa: ANN401 - any model and processor
@@ -91,6 +101,7 @@ def build_processor(settings: Mapping[str, Any], model: Any) -> Any:  # noqa: AN
     preset = fields.pop("preset", None)
     if entry.inputs == "image":
         fields = {"size": model.config.image_size, **fields}
+        return kind(**fields) if preset is None else kind.from_preset(preset, **fields)
     return kind(**fields) if preset is None else kind.preset(preset, **fields)
 
 

@@ -25,7 +25,7 @@ _FOLDER = Path(__file__).with_name("recipes")
 _SECTIONS = ("model", "processor", "data", "training")
 _TOP = ("name", "description", *_SECTIONS)
 #: `model`: besides the fields of the model's configuration.
-_MODEL = ("type", "checkpoint", "pretrained")
+_MODEL = ("type", "preset", "checkpoint", "pretrained")
 #: `data`: arguments of `climb_hf.load_mixture`, and the splits to train and evaluate on.
 _DATA = ("sources", "options", "vocabulary", "num_proc", "streaming", "train_split", "eval_split")
 
@@ -231,7 +231,9 @@ def _processor_fields(configuration: type) -> set[str]:
             if processor is not None:
                 declared = getattr(getattr(processor, "valid_kwargs", None), "__annotations__", None)
                 known = set(declared or inspect.signature(processor.__init__).parameters) - {"self", "kwargs"}
-                return known | ({"preset"} if hasattr(processor, "preset") else set())
+                return known | (
+                    {"preset"} if hasattr(processor, "preset") or hasattr(processor, "from_preset") else set()
+                )
     return set()
 
 

@@ -14,7 +14,7 @@ from climb_hf.models.checkpoints import read_state_dict
 from climb_hf.models.vision.backbones import Backbone, architecture, timm_arguments, transformers_arguments
 from climb_hf.models.vision.configuration_vision import ClimbVisionConfig
 
-__all__ = ["native_statistics", "resolve_transformers_config", "with_weights"]
+__all__ = ["native_statistics", "published_file", "resolve_transformers_config", "with_weights"]
 
 logger = logging.getLogger(__name__)
 
@@ -80,11 +80,37 @@ def with_weights(config: ClimbVisionConfig, weights: bool | str | Path, name: st
     try:
         return _loaded(config, weights, name)
     except OSError as error:
-        raise AccessError(
-            f"the published weights of `{name}` are not in the cache and cannot be fetched ({type(error).__name__}). "
-            "Check the connection and `HF_HUB_OFFLINE`, pass the path of a local file as `pretrained`, or start from "
-            "random weights with `pretrained=False` (recipes: `--set model.pretrained=false`)."
-        ) from error
+        raise _out_of_reach(name, error) from error
+
+
+def published_file(kind: str, repository: str, name: str) -> Path:
+    """Return a file of the Hub, fetched if the cache does not have it.
+
+    Args:
+        kind (`str`): `"model"` or `"dataset"`.
+        repository (`str`): such as `"axiong/pmc_oa"`.
+        name (`str`): the file's name there.
+
+    Returns:
+        `Path`: in the cache of `huggingface_hub`.
+
+    Raises:
+        AccessError: the file cannot be fetched and is not in the cache.
+    """
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(repository, name, repo_type=kind))
+    except OSError as error:
+        raise _out_of_reach(f"{repository}:{name}", error) from error
+
+
+def _out_of_reach(name: str, error: OSError) -> AccessError:
+    return AccessError(
+        f"the published weights of `{name}` are not in the cache and cannot be fetched ({type(error).__name__}). "
+        "Check the connection and `HF_HUB_OFFLINE`, pass the path of a local file as `pretrained`, or start from "
+        "random weights with `pretrained=False` (recipes: `--set model.pretrained=false`)."
+    )
 
 
 def _loaded(config: ClimbVisionConfig, weights: bool | str | Path, name: str) -> Backbone:

@@ -1,7 +1,7 @@
 """Configuration of the vision encoder: which backbone, at which size, and how frames become one feature."""
 
 from dataclasses import field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from transformers.configuration_utils import PreTrainedConfig, SubConfigSpec
 
@@ -79,6 +79,29 @@ class ClimbVisionConfig(VocabularyConfig):
         super().__post_init__(**kwargs)
         self._resolve_image_size()
         self._check_input()
+
+    @classmethod
+    def preset(cls, name: str, **fields: Any) -> Self:  # noqa: ANN401 - fields of the configuration
+        """Return the configuration of an encoder of the CLIMB paper.
+
+        Args:
+            name (`str`): one of `climb_hf.models.vision.VISION_PRESETS`.
+            **fields: fields that take precedence; `backbone_kwargs` and `backbone_config` are merged key by key.
+
+        Returns:
+            `ClimbVisionConfig`.
+
+        Raises:
+            OptionError: no such preset.
+
+        Example:
+            >>> config = ClimbVisionConfig.preset("swinv2_large", pooling="attention", vocabulary=["nevus"])
+            >>> config.backbone, config.image_size
+            ('timm/swinv2_large_window12_192.ms_in22k', 192)
+        """
+        from climb_hf.models.vision.presets import get_preset
+
+        return cls(**get_preset(name).fields(**fields))
 
     @property
     def timm_name(self) -> str | None:

@@ -1,8 +1,7 @@
 """The vision encoder: any timm or transformers backbone, one feature per image, video or volume, one head over V.
 
 Frames are flattened into the batch, encoded, and averaged over the valid ones, as in the vision models of the
-CLIMB paper's code (DDVD233/InternVL). Padded frames are left out before the backbone, not
-multiplied by zero, so they change neither the result nor the statistics of a batch norm.
+CLIMB paper's code (DDVD233/InternVL); see `climb_hf.models.frames`.
 """
 
 from pathlib import Path
@@ -15,11 +14,12 @@ from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import can_return_tuple
 
-from climb_hf.errors import SchemaError
+from climb_hf.models.frames import flatten_frames, mean_over_frames, restore_frames
 from climb_hf.models.outputs import ClimbClassifierOutput
 from climb_hf.models.vision import backbone_weights, backbones
 from climb_hf.models.vision.configuration_vision import ClimbVisionConfig
-from climb_hf.models.vision.pooling import FrameAttention, mean_over_frames
+from climb_hf.models.vision.pooling import FrameAttention
+from climb_hf.models.vision.presets import get_preset
 from climb_hf.models.vocabulary_head import VocabularyHead
 
 __all__ = ["ClimbVisionForClassification", "ClimbVisionModel", "ClimbVisionPreTrainedModel"]
@@ -99,6 +99,56 @@ class ClimbVisionPreTrainedModel(PreTrainedModel):
             model.base_model.get_submodule("backbone").load_state_dict(weights.state_dict())
         return model.eval()
 
+    @classmethod
+    def from_preset(
+        cls,
+        name: str,
+        *,
+        pretrained: bool | str | Path = True,
+        **config: Any,  # noqa: ANN401 - fields of ClimbVisionConfig
+    ) -> Self:
+        """Build an encoder of the CLIMB paper, with its pretrained weights in it and a fresh head.
+
+        Mind the licence of the weights: `climb_hf.models.vision.VISION_PRESETS[name].license` and `.notes`.
+
+        Args:
+            name (`str`): one of `climb_hf.models.vision.VISION_PRESETS`.
+            pretrained (`bool`, `str` or `Path`, *optional*, defaults to `True`):
+                `True` loads the published weights, `False` leaves the random initialisation; a path loads a local file
+                in any layout of `climb_hf.models.vision.convert_vision` (whose `convert_checkpoint` keeps the head
+                too), or, for a transformers backbone, a local folder.
+            **config: fields of `ClimbVisionConfig`, over those of the preset.
+
+        Returns:
+            The model in evaluation mode, on the CPU.
+
+        Raises:
+            OptionError: no such preset, or `pretrained` is no file.
+            AccessError: published weights cannot be fetched and are not in the cache.
+            CorruptFileError: the file does not fit the architecture.
+
+        Example:
+            >>> tiny = {"image_size": 32, "backbone_kwargs": {"depth": 1, "embed_dim": 64, "num_heads": 2}}
+            >>> model = ClimbVisionModel.from_preset("sbb2_mediumd", pretrained=False, **tiny)
+            >>> model(torch.zeros(1, 3, 32, 32)).pooler_output.shape
+            torch.Size([1, 64])
+        """
+        preset = get_preset(name)
+        fields = preset.fields(**config)
+        source: Any = pretrained
+        if source is True and preset.file is not None:
+            source = backbone_weights.published_file(*preset.file)
+        elif source is True:
+            return cls.from_backbone(preset.weights, **fields)
+        elif source is not False and fields["backbone"] == "transformers" and Path(source).is_dir():
+            return cls.from_backbone(str(source), **fields)
+        model = cls(ClimbVisionConfig(**fields))
+        if source is not False:
+            from climb_hf.models.vision.convert_vision import fill_encoder
+
+            fill_encoder(model.base_model, source)  # type: ignore[arg-type]  # declared as any module
+        return model.eval()
+
 
 class ClimbVisionModel(ClimbVisionPreTrainedModel):
     """Encoder without a head: one feature per image, video or volume.
@@ -170,20 +220,15 @@ class ClimbVisionModel(ClimbVisionPreTrainedModel):
         Raises:
             SchemaError: shapes that do not fit, or no valid frame in the whole batch.
         """
-        images, valid = self._flatten(pixel_values, frame_mask)
+        images, valid = flatten_frames(pixel_values, frame_mask, self.config.num_channels)
         encoded = backbones.encode(
             self.backbone,
             self.config,
-            images,
+            images.to(self.dtype),
             hidden_states=_asked(output_hidden_states, self.config.output_hidden_states),
             attentions=_asked(output_attentions, self.config.output_attentions),
         )
-        tokens, pooled = encoded.tokens, encoded.pooled
-        if pixel_values.ndim == 5:
-            tokens = _unflatten(tokens, valid, pixel_values)  # (V, N, D) -> (B, F, N, D)
-            pooled = _unflatten(pooled, valid, pixel_values)  # (V, D) -> (B, F, D)
-        else:
-            pooled = pooled.unsqueeze(1)  # (B, D) -> (B, 1, D)
+        tokens, pooled = restore_frames(encoded.tokens, encoded.pooled, valid, pixel_values)  # pooled: (B, F, D)
         if self.frame_pooling is not None:
             pooled = self.frame_pooling(pooled, frame_mask)  # (B, F, D) -> (B, D)
         else:
@@ -195,42 +240,9 @@ class ClimbVisionModel(ClimbVisionPreTrainedModel):
             attentions=encoded.attentions,
         )
 
-    def _flatten(self, pixel_values: Tensor, frame_mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return the images to encode (V, C, H, W), and their places among batch × frames where some are left out."""
-        shape = tuple(pixel_values.shape)
-        if pixel_values.ndim not in (4, 5) or 0 in shape or shape[-3] not in (1, self.config.num_channels):
-            raise SchemaError(
-                "`pixel_values` must be (batch, channels, height, width) or (batch, frames, channels, height, width) "
-                f"with {self.config.num_channels} channels or 1, but is {shape}. Prepare images with the checkpoint's "
-                "`AutoImageProcessor`."
-            )
-        if frame_mask is not None and (frame_mask.dtype != torch.bool or tuple(frame_mask.shape) != shape[:-3]):
-            raise SchemaError(
-                f"`frame_mask` must be bool of the shape (batch, frames) of `pixel_values` {shape}, but is "
-                f"{frame_mask.dtype} {tuple(frame_mask.shape)}. Single images take no `frame_mask`."
-            )
-        images = pixel_values.flatten(0, -4)  # (B[, F], C, H, W) -> (B·F, C, H, W)
-        valid = None
-        if frame_mask is not None:
-            valid = frame_mask.flatten().nonzero().squeeze(1)  # (B, F) -> (V,)
-            if valid.shape[0] == 0:
-                raise SchemaError("`frame_mask` leaves no valid frame in the whole batch. Leave such a batch out.")
-            images = images.index_select(0, valid)  # (B·F, C, H, W) -> (V, C, H, W)
-        if images.shape[1] != self.config.num_channels:
-            images = images.expand(-1, self.config.num_channels, -1, -1)  # (V, 1, H, W) -> (V, 3, H, W)
-        return images.to(self.dtype), valid
-
 
 def _asked(argument: bool | None, default: bool | None) -> bool:
     return bool(default if argument is None else argument)
-
-
-def _unflatten(values: Tensor, valid: Tensor | None, pixel_values: Tensor) -> Tensor:
-    """Put the values of the encoded frames (V, …) at their places in (B, F, …), zeros elsewhere."""
-    rows, frames = pixel_values.shape[:2]
-    if valid is not None:
-        values = values.new_zeros(rows * frames, *values.shape[1:]).index_copy(0, valid, values)
-    return values.unflatten(0, (rows, frames))
 
 
 class ClimbVisionForClassification(VocabularyHead, ClimbVisionPreTrainedModel):

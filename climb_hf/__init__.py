@@ -17,6 +17,7 @@ from climb_hf.registration import install_hooks
 
 if TYPE_CHECKING:
     from climb_hf import metrics, models, vocabulary
+    from climb_hf.auditing.run import audit
     from climb_hf.loading import load_dataset
     from climb_hf.miniatures import miniature
     from climb_hf.mixture import load_mixture
@@ -28,6 +29,7 @@ __all__ = [
     "ClimbTrainer",
     "ClimbTrainingArguments",
     "__version__",
+    "audit",
     "get_source",
     "list_sources",
     "load_dataset",
@@ -41,6 +43,7 @@ __all__ = [
 _LAZY = {
     "ClimbTrainer": "climb_hf.training.trainer",
     "ClimbTrainingArguments": "climb_hf.training.arguments",
+    "audit": "climb_hf.auditing.run",
     "get_source": "climb_hf.registry",
     "list_sources": "climb_hf.registry",
     "load_dataset": "climb_hf.loading",

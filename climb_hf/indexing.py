@@ -54,7 +54,7 @@ class Index:
         return IndexReport(self.n_records, tuple(self.failures), dict(self.left_out))
 
 
-def build_index(source: Source, root: Path, options: Options) -> Index:
+def build_index(source: Source, root: Path, options: Options, *, refuse_leaks: bool = True) -> Index:
     """Read the index of a source and give every record its split.
 
     A record keeps the split its source states; else the hash of (seed, group) decides. `validation` is carved from the
@@ -64,6 +64,7 @@ def build_index(source: Source, root: Path, options: Options) -> Index:
         source (`Source`): the source.
         root (`Path`): the documented root of its raw data.
         options (`Options`): checked options.
+        refuse_leaks (`bool`, *optional*, defaults to `True`): raise if the default split shares a group.
 
     Returns:
         `Index`.
@@ -95,7 +96,7 @@ def build_index(source: Source, root: Path, options: Options) -> Index:
             f"{source.name}: `{root}` has the right layout but not one usable record "
             f"(left out by rule: {dict(index.left_out) or 'none'}). See `climb info {source.name}` for the tree."
         )
-    if options.split_by == "official":
+    if refuse_leaks and options.split_by == "official":
         check_disjoint(((r.group, s) for s, records in index.splits.items() for r in records), source.name)
     for rule, count in index.left_out.items():
         logger.info("%s: %d records left out: %s", source.name, count, rule)

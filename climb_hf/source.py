@@ -180,6 +180,8 @@ class Source:
     cautions: ClassVar[tuple[str, ...]] = ()
     #: Channel names in order, for the signal family.
     channels: ClassVar[tuple[str, ...]] = ()
+    #: Which patient ids the groups are, where other sources use the same ones: sources with an equal value are linked.
+    patient_ids: ClassVar[str | None] = None
     #: Values `split_by` and `labels` accept.
     splits: ClassVar[tuple[str, ...]] = ("official",)
     label_schemes: ClassVar[tuple[str, ...]] = ("climb", "raw")

@@ -52,6 +52,7 @@ class MimicCxr(Source):
     )
     modality = "Chest X-ray"
     family = "image"
+    patient_ids = "mimic"
     domains = ("Radiology",)
     tasks = ("Diagnostics", "Classification")
     published_splits = {"train": 368960, "validation": 2991, "test": 5159}

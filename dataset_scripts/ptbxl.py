@@ -50,6 +50,7 @@ class PtbXl(Source):
     modality = "ECG"
     family = "signal"
     channels = ECG_LEADS
+    patient_ids = "ptbxl"
     domains = ("Cardiology",)
     tasks = ("Diagnostics", "Attribute Recognition")
     published_splits = {"train": 17476, "test": 4361}

@@ -49,6 +49,7 @@ class Tuab(Source):
     modality = "EEG"
     family = "signal"
     channels = BIPOLAR_16
+    patient_ids = "tuh"
     domains = ("Neurological Disorders",)
     tasks = ("Abnormality Detection",)
     published_splits = {"train": 372510, "test": 36945}

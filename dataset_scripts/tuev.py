@@ -55,6 +55,7 @@ class Tuev(Source):
     modality = "EEG"
     family = "signal"
     channels = BIPOLAR_16
+    patient_ids = "tuh"
     domains = ("Neurological Disorders",)
     tasks = ("Diagnostics",)
     published_splits = {}

@@ -5,7 +5,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from climb_hf.report.tables import format_value
 
@@ -71,13 +71,16 @@ def figure_picture(figure: "MatplotlibFigure", caption: str) -> Picture:
     return Picture(_data_url(buffer.getvalue(), "image/svg+xml"), caption)
 
 
-def image_picture(image: "Image | np.ndarray", caption: str, side: int = 160) -> Picture:
+def image_picture(
+    image: "Image | np.ndarray", caption: str, side: int = 160, *, format: Literal["PNG", "JPEG"] = "PNG"
+) -> Picture:
     """Turn a picture into a small one of the page.
 
     Args:
         image (`PIL.Image.Image` or `np.ndarray`): a picture, or (height, width[, 3]) uint8.
         caption (`str`): text below it.
         side (`int`, *optional*, defaults to `160`): longest side in pixels.
+        format (`str`, *optional*, defaults to `"PNG"`): `"JPEG"` where a page holds many pictures.
 
     Returns:
         `Picture`.
@@ -88,7 +91,7 @@ def image_picture(image: "Image | np.ndarray", caption: str, side: int = 160) ->
 
     picture = to_rgb(image if isinstance(image, Image.Image) else Image.fromarray(image)).copy()
     picture.thumbnail((side, side))
-    return Picture(_data_url(encode_image(picture, format="PNG"), "image/png"), caption)
+    return Picture(_data_url(encode_image(picture, format=format), f"image/{format.lower()}"), caption)
 
 
 def write_report(path: str | Path, title: str, sections: Sequence[Section], *, notice: str = "") -> Path:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         StTransformerForClassification,
         StTransformerModel,
     )
+    from climb_hf.models.units import UnitsConfig, UnitsForClassification, UnitsForPretraining, UnitsModel
     from climb_hf.models.vision.configuration_vision import ClimbVisionConfig
     from climb_hf.models.vision.modeling_vision import ClimbVisionForClassification, ClimbVisionModel
 
@@ -67,6 +68,10 @@ __all__ = [
     "StTransformerConfig",
     "StTransformerForClassification",
     "StTransformerModel",
+    "UnitsConfig",
+    "UnitsForClassification",
+    "UnitsForPretraining",
+    "UnitsModel",
 ]
 
 _LAZY = {

@@ -99,6 +99,7 @@ MODELS: tuple[ModelEntry, ...] = (
     ModelEntry("st_transformer", "StTransformer", "eeg", _EEG),
     ModelEntry("biot", "Biot", "eeg", _EEG, ("pretraining_biot:BiotForPretraining",)),
     ModelEntry("ecg_jepa", "EcgJepa", "ecg", _ECG, ("pretraining_ecg_jepa:EcgJepaForPretraining",)),
+    ModelEntry("units", "Units", "ecg", _ECG, ("pretraining_units:UnitsForPretraining",)),
     ModelEntry("ecg_transformer", "EcgTransformer", "ecg", _ECG),
 )
 

@@ -1,8 +1,10 @@
 """The table of encoders: complete, and every row what it says."""
 
 import importlib
+from pathlib import Path
 
 import pytest
+from model_contract import ModelContract
 
 import climb_hf.models
 from climb_hf.errors import OptionError
@@ -44,6 +46,17 @@ class TestEntry:
         found = mapping[entry.load("Config")]
         kinds = found.values() if isinstance(found, dict) else found if isinstance(found, tuple) else (found,)
         assert entry.load("processor") in kinds
+
+
+@pytest.mark.parametrize("entry", MODELS, ids=lambda entry: entry.name)
+def test_the_shared_tests_cover_it(entry):
+    """Every encoder stands as a row in a `TestContract` of some test file."""
+    covered = set()
+    for path in sorted(Path(__file__).parent.glob("test_model_*.py")):
+        module = importlib.import_module(path.stem)
+        if issubclass(getattr(module, "TestContract", object), ModelContract):
+            covered |= {case.classifier for case in module.CASES}
+    assert entry.load("ForClassification") in covered
 
 
 def test_an_unknown_type_names_those_there_are():

@@ -105,6 +105,23 @@ def test_a_row_of_a_dataset(hearts, miniatures, tmp_path):
     assert [set(entry) for entry in predict(row, source="one")] == [{"label", "score"}] * 2
 
 
+def test_eeg(miniatures, tmp_path):
+    from climb_hf.models import BiotConfig, BiotForClassification
+    from climb_hf.processing import EegFeatureExtractor
+
+    torch.manual_seed(0)
+    config = BiotConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, vocabulary=["normal", "abnormal"])
+    model, processor = BiotForClassification(config).eval(), EegFeatureExtractor.preset("biot")
+    save_checkpoint(tmp_path / "biot", model, processor)
+    predict = pipeline("climb-classification", model=str(tmp_path / "biot"), device="cpu")
+    folder, _ = miniatures("tuab")
+    row = climb_hf.load_dataset("tuab", folder, cache_dir=tmp_path)["test"][0]
+    with torch.no_grad():
+        expected = model(**processor(row)).logits[0].sigmoid()
+    answer = {entry["label"]: entry["score"] for entry in predict(row)}
+    np.testing.assert_allclose([answer["normal"], answer["abnormal"]], expected, atol=1e-6)
+
+
 def test_what_is_missing_is_said(hearts, pictures):
     _, _, predict = hearts
     signal = np.zeros((5000, 12), np.float32)

@@ -4,6 +4,7 @@ The index of a source is read once, in the main process; what `num_proc` and str
 records, in shards of equal meaning for both, so every way of loading gives the same rows in the same order.
 """
 
+import contextlib
 import logging
 import os
 import struct
@@ -18,14 +19,14 @@ import datasets
 from climb_hf import schema
 from climb_hf.arrow_columns import arrow_values_kept, plain_values
 from climb_hf.build_log import BuildLog, Failure
-from climb_hf.errors import AccessError, OptionError, SchemaError
+from climb_hf.errors import AccessError, LayoutError, OptionError, SchemaError
 from climb_hf.fingerprint import raw_fingerprint
 from climb_hf.indexing import build_index
 from climb_hf.labels import LabelMapper
 from climb_hf.registry import get_source, near_names, source_names
 from climb_hf.source import Options, Record, Source
 
-__all__ = ["Climb", "ClimbConfig", "raw_root"]
+__all__ = ["Climb", "ClimbConfig", "raw_folder", "raw_root"]
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +108,8 @@ class Climb(datasets.GeneratorBasedBuilder):
             config_kwargs["data_dir"] = str(Path(config_kwargs["data_dir"]).expanduser().absolute())
         config, config_id = super()._create_builder_config(config_name, custom_features, config_id, **config_kwargs)
         self._options = config.options()
-        self._root = raw_root(source, config.data_dir)
+        with _doctor_named(source, config.data_dir):
+            self._root = raw_root(source, config.data_dir)
         named = [Path(value) for value in config_kwargs.values() if isinstance(value, str) and value]
         self.hash = raw_fingerprint(source, self._root, self.hash, [path for path in named if path.is_file()])
         return config, config_id
@@ -134,7 +136,8 @@ class Climb(datasets.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: object) -> list[datasets.SplitGenerator]:
-        index = build_index(self.source, self._root, self._options)
+        with _doctor_named(self.source, str(self._root)):
+            index = build_index(self.source, self._root, self._options)
         self._index_report = index.report()
         if not self._output_dir:  # streaming: no summary follows
             BuildLog.judge(self.source, self._index_report.failures, self._index_report, strict=self._options.strict)
@@ -191,12 +194,23 @@ class Climb(datasets.GeneratorBasedBuilder):
         return super().as_streaming_dataset(split=split, base_path=base_path)
 
 
-def raw_root(source: Source, data_dir: str | None) -> Path:
+def raw_folder(source: Source, data_dir: str | None) -> Path | None:
+    """Return the folder that should hold a source's raw data: `data_dir`, else `$CLIMB_DATA/NAME`, if one is set."""
+    base = os.environ.get("CLIMB_DATA")
+    folder = Path(data_dir) if data_dir else Path(base) / source.name if base else None
+    return folder.expanduser().absolute() if folder else None
+
+
+def raw_root(source: Source, data_dir: str | None, *, may_download: bool = True) -> Path:
     """Find the root of a source's raw data in `data_dir`, else in `$CLIMB_DATA/NAME`.
+
+    The data of an open source is downloaded where the folder is absent and its licence is accepted, see
+    `climb_hf.access.automatic`.
 
     Args:
         source (`Source`): the source.
         data_dir (`str`, *optional*): what the user gave.
+        may_download (`bool`, *optional*, defaults to `True`): whether it may be downloaded.
 
     Returns:
         `Path`: the documented root folder.
@@ -204,17 +218,36 @@ def raw_root(source: Source, data_dir: str | None) -> Path:
     Raises:
         AccessError: no such folder, or not the layout of the source; the message says how to get the data.
     """
-    base = os.environ.get("CLIMB_DATA")
-    folder = Path(data_dir) if data_dir else Path(base).expanduser() / source.name if base else None
+    folder = raw_folder(source, data_dir)
+    if may_download and folder is not None and (not folder.is_dir() or (folder / ".climb").is_dir()):
+        from climb_hf.access.automatic import provide
+
+        provide(source, folder)
     if folder is None or not folder.is_dir():
+        from climb_hf.access.automatic import how_to_download
+
         looked = f"`{folder}` is not a folder" if folder else "neither `data_dir` nor the variable `CLIMB_DATA` is set"
         steps = "\n".join(f"  {number}. {step}" for number, step in enumerate(source.how_to_get, 1))
         raise AccessError(
             f"{source.name}: expected the raw data of {source.title} (access: {source.access}), but {looked}. "
-            f"To get it:\n{steps}\nThen pass `data_dir=`, or set `CLIMB_DATA` to the folder that holds "
-            f"`{source.name}/`. To try without the data: `climb miniature {source.name} DIR` (synthetic)."
+            f"To get it:\n{steps}\n{how_to_download(source, folder)}Then pass `data_dir=`, or set `CLIMB_DATA` to the "
+            f"folder that holds `{source.name}/`. To try without the data: "
+            f"`climb miniature {source.name} DIR` (synthetic)."
         )
-    return source.find_root(folder.absolute())
+    return source.find_root(folder)
+
+
+@contextlib.contextmanager
+def _doctor_named(source: Source, folder: str | None) -> Iterator[None]:
+    """Add to every error about the layout the command that compares it with what is expected."""
+    try:
+        yield
+    except LayoutError as error:
+        if "climb doctor" in str(error):
+            raise
+        where = f" --data-dir {folder}" if folder else ""
+        text = f"{error} `climb doctor {source.name}{where}` compares the folder with what is expected."
+        raise LayoutError(text) from error
 
 
 def _shards(records: list[Record]) -> list[list[Record]]:

@@ -19,6 +19,7 @@ def load_dataset(
     num_proc: int | None = None,
     cache_dir: "str | Path | None" = None,
     download_mode: str | None = None,
+    accept_license: bool = False,
     **options: Any,  # noqa: ANN401 - options of the source
 ) -> "Dataset | DatasetDict | IterableDataset | IterableDatasetDict":
     """Load a source with the shared schema.
@@ -31,6 +32,8 @@ def load_dataset(
         num_proc (`int`, *optional*): worker processes of the build.
         cache_dir (`str` or `Path`, *optional*): where the table is built.
         download_mode (`str`, *optional*): as in `datasets`; `"force_redownload"` builds anew.
+        accept_license (`bool`, *optional*, defaults to `False`): where the raw data of an open source is absent,
+            accept its licence and download it into `data_dir`, with progress; `CLIMB_ACCEPT_LICENSE=1` does the same.
         **options: options of the source, see `climb_hf.source.Options` and `climb info NAME`.
 
     Returns:
@@ -49,9 +52,15 @@ def load_dataset(
         >>> climb_hf.load_dataset("proteins", folder + "/proteins", cache_dir=folder)["train"].features["num_nodes"]
         Value('int64')
     """
-    from climb_hf.builder import Climb
+    from climb_hf.builder import Climb, raw_folder
     from climb_hf.registration import module_hash
 
+    if accept_license:
+        from climb_hf.access.automatic import provide
+        from climb_hf.registry import get_source
+
+        source = get_source(name)
+        provide(source, raw_folder(source, str(data_dir) if data_dir else None), accept_license=True)
     builder = Climb(
         cache_dir=str(cache_dir) if cache_dir else None,
         dataset_name="climb",

@@ -34,10 +34,12 @@ def _register() -> None:
     """Import the modules whose commands belong to the application."""
     from climb_hf.cli.audit import register as register_audit
     from climb_hf.cli.data import register as register_data
+    from climb_hf.cli.download import register as register_download
     from climb_hf.cli.models import register as register_models
 
     register_data(app)
     register_audit(app)
+    register_download(app)
     register_models(app)
 
 

@@ -50,7 +50,7 @@ def doctor(
     data_dir: Annotated[Path | None, typer.Option(help="The folder to look at; $CLIMB_DATA/NAME by default.")] = None,
     as_json: _Json = False,
 ) -> None:
-    """Compare a folder of raw data with what the source expects: records per split, what is missing, what to do next.
+    """Compare a folder of raw data with what the source expects: release, tables, files, records, what to do next.
 
     Example: climb doctor brain_tumor --data-dir raw/brain_tumor
     """
@@ -58,15 +58,20 @@ def doctor(
 
     from climb_hf.diagnosis import diagnose
 
-    diagnosis = diagnose(name, data_dir)
+    diagnosis = diagnose(name, data_dir, progress=not as_json)
     if as_json:
         typer.echo(json.dumps(diagnosis.as_dict(), indent=1))
-        return
-    typer.echo(f"{name}: root {diagnosis.root}\n")
-    typer.echo(format_table(diagnosis.split_rows()))
-    for finding in diagnosis.findings:
-        typer.echo(f"- {finding}")
-    typer.echo(f"\nNext: {diagnosis.next_command}")
+    else:
+        release = f" ({diagnosis.release})" if diagnosis.release else ""
+        typer.echo(f"{name}: {'root' if diagnosis.recognised else 'NOT the layout,'} {diagnosis.root}{release}\n")
+        for rows in (diagnosis.tables, diagnosis.folders, diagnosis.split_rows()):
+            if rows:
+                typer.echo(f"{format_table(rows)}\n")
+        for finding in diagnosis.findings:
+            typer.echo(f"- {finding}")
+        typer.echo(f"\nNext: {diagnosis.next_command}")
+    if not diagnosis.recognised:
+        raise typer.Exit(1)
 
 
 def miniature(

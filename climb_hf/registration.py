@@ -30,6 +30,7 @@ _FACTORY = "dataset_module_factory"
 _FEATURE_EXTRACTORS = (
     "climb_hf.processing.ecg_extractor:EcgFeatureExtractor",
     "climb_hf.processing.eeg_extractor:EegFeatureExtractor",
+    "climb_hf.processing.graph_processor:ClimbGraphProcessor",
     "climb_hf.processing.imu_extractor:ImuFeatureExtractor",
 )
 

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
+Inputs = dict[str, Tensor]
 VOCABULARY = ["atelectasis", "edema", "nevus", "melanoma", "normal_rhythm", "unused_concept"]
 SOURCES = {"skin": ["melanoma", "nevus", "normal_rhythm"], "chest": ["edema", "atelectasis", "nevus"]}
 MULTI_LABEL = {"skin": False, "chest": True}
@@ -28,6 +29,11 @@ MULTI_LABEL = {"skin": False, "chest": True}
 def vocabulary_fields() -> dict:
     """The vocabulary of every case: a single-label and a multi-label source that share a concept."""
     return {"vocabulary": VOCABULARY, "source_classes": SOURCES, "source_multi_label": MULTI_LABEL}
+
+
+def index_rows(inputs: Inputs, rows: Tensor) -> Inputs:
+    """The rows of inputs whose tensors are all batch first."""
+    return {name: value[rows] for name, value in inputs.items()}
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,8 @@ class ModelCase:
         config: makes a fresh configuration with `vocabulary_fields()`.
         base: the encoder's class.
         classifier: the class with a head.
-        inputs: (batch size, generator) -> keyword arguments of `forward`, every tensor batch first.
+        inputs: (batch size, generator) -> keyword arguments of `forward`.
+        select: (inputs, rows) -> the inputs of these rows in this order; for tensors that are not batch first.
         lora: `target_modules` of the LoRA test.
         head: beginnings of the names of parameters that the encoder has not got.
         zero_gradient: ends of the names of parameters whose gradient may vanish by construction.
@@ -49,7 +56,8 @@ class ModelCase:
     config: Callable[[], PreTrainedConfig]
     base: type[PreTrainedModel]
     classifier: type[PreTrainedModel]
-    inputs: Callable[[int, torch.Generator], dict[str, Tensor]]
+    inputs: Callable[[int, torch.Generator], Inputs]
+    select: Callable[[Inputs, Tensor], Inputs] = index_rows
     lora: str | list[str] = "all-linear"
     head: tuple[str, ...] = ("classifier.",)
     zero_gradient: tuple[str, ...] = ()
@@ -62,7 +70,7 @@ class ModelCase:
                 parameter.add_(0.05 * torch.randn_like(parameter))
         return model
 
-    def batch(self, size: int = 4, seed: int = 0) -> dict[str, Tensor]:
+    def batch(self, size: int = 4, seed: int = 0) -> Inputs:
         return self.inputs(size, torch.Generator().manual_seed(seed))
 
 
@@ -187,8 +195,8 @@ class ModelContract:
         model, inputs = case.build(), case.batch(4)
         whole = forward(model, inputs)
         order = torch.tensor([2, 0, 3, 1])
-        permuted = forward(model, {name: value[order] for name, value in inputs.items()})
-        one = forward(model, {name: value[1:2] for name, value in inputs.items()})
+        permuted = forward(model, case.select(inputs, order))
+        one = forward(model, case.select(inputs, torch.tensor([1])))
         for key in ("logits", "pooler_output"):
             torch.testing.assert_close(permuted[key], whole[key][order], atol=1e-6, rtol=1e-5)
             torch.testing.assert_close(one[key], whole[key][1:2], atol=1e-6, rtol=1e-5)

@@ -122,6 +122,27 @@ def test_eeg(miniatures, tmp_path):
     np.testing.assert_allclose([answer["normal"], answer["abnormal"]], expected, atol=1e-6)
 
 
+def test_graphs(miniatures, tmp_path):
+    from climb_hf.models import ClimbGraphConfig, ClimbGraphForClassification
+    from climb_hf.processing import ClimbGraphProcessor
+
+    torch.manual_seed(0)
+    config = ClimbGraphConfig(num_features=3, edge_dim=None, hidden_size=8, vocabulary=["enzyme", "other"])
+    model, processor = ClimbGraphForClassification(config).eval(), ClimbGraphProcessor.for_source("proteins")
+    save_checkpoint(tmp_path / "graph", model, processor)
+    predict = pipeline("climb-classification", model=str(tmp_path / "graph"), device="cpu")
+    folder, _ = miniatures("proteins")
+    rows = list(climb_hf.load_dataset("proteins", folder, cache_dir=tmp_path)["test"])[:3]
+    with torch.no_grad():
+        expected = model(**processor(rows)).logits.sigmoid()
+    for given, alone, scores in zip(
+        predict(rows, batch_size=2), [predict(row) for row in rows], expected, strict=True
+    ):
+        for answer in (given, alone):
+            found = {entry["label"]: entry["score"] for entry in answer}
+            np.testing.assert_allclose([found["enzyme"], found["other"]], scores, atol=1e-6)
+
+
 def test_what_is_missing_is_said(hearts, pictures):
     _, _, predict = hearts
     signal = np.zeros((5000, 12), np.float32)

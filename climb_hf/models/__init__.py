@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         EcgTransformerModel,
     )
     from climb_hf.models.ffcl import FfclConfig, FfclForClassification, FfclModel
+    from climb_hf.models.graph import ClimbGraphConfig, ClimbGraphForClassification, ClimbGraphModel
     from climb_hf.models.medvit import MedVitConfig, MedVitForClassification, MedVitModel
     from climb_hf.models.outputs import ClimbClassifierOutput
     from climb_hf.models.sparcnet import SparcNetConfig, SparcNetForClassification, SparcNetModel
@@ -40,6 +41,9 @@ __all__ = [
     "BiotForPretraining",
     "BiotModel",
     "ClimbClassifierOutput",
+    "ClimbGraphConfig",
+    "ClimbGraphForClassification",
+    "ClimbGraphModel",
     "ClimbVisionConfig",
     "ClimbVisionForClassification",
     "ClimbVisionModel",

@@ -87,6 +87,7 @@ class ModelEntry:
 _PICTURES = "climb_hf.processing.image_processor:ClimbImageProcessor"
 _ECG = "climb_hf.processing.ecg_extractor:EcgFeatureExtractor"
 _EEG = "climb_hf.processing.eeg_extractor:EegFeatureExtractor"
+_GRAPHS = "climb_hf.processing.graph_processor:ClimbGraphProcessor"
 
 #: Every encoder, in the order of the documentation.
 MODELS: tuple[ModelEntry, ...] = (
@@ -101,6 +102,7 @@ MODELS: tuple[ModelEntry, ...] = (
     ModelEntry("ecg_jepa", "EcgJepa", "ecg", _ECG, ("pretraining_ecg_jepa:EcgJepaForPretraining",)),
     ModelEntry("units", "Units", "ecg", _ECG, ("pretraining_units:UnitsForPretraining",)),
     ModelEntry("ecg_transformer", "EcgTransformer", "ecg", _ECG),
+    ModelEntry("graph", "ClimbGraph", "graph", _GRAPHS),
 )
 
 

@@ -7,10 +7,11 @@ import numpy as np
 from transformers.feature_extraction_utils import BatchFeature, FeatureExtractionMixin
 
 from climb_hf.errors import OptionError
-from climb_hf.processing.graph_batch import GraphBatch, graph_batch
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+    from climb_hf.processing.graph_batch import GraphBatch
 
 __all__ = ["ClimbGraphProcessor"]
 
@@ -124,7 +125,7 @@ class ClimbGraphProcessor(FeatureExtractionMixin):
             **{**fields, "feature_mean": mean.tolist(), "feature_std": np.where(std > 0, std, 1).tolist()}
         )
 
-    def batch(self, graphs: Sequence[Mapping[str, Any]]) -> GraphBatch:
+    def batch(self, graphs: Sequence[Mapping[str, Any]]) -> "GraphBatch":
         """Batch graphs; the result also has the labels of nodes, and turns into a torch_geometric batch.
 
         Args:
@@ -133,6 +134,8 @@ class ClimbGraphProcessor(FeatureExtractionMixin):
         Returns:
             `GraphBatch`
         """
+        from climb_hf.processing.graph_batch import graph_batch  # imports torch: registration must not
+
         return graph_batch(
             graphs,
             pad_features_to=self.pad_features_to,

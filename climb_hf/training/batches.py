@@ -7,11 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from climb_hf.errors import SchemaError
+
 __all__ = [
     "DRAW",
     "RECORD_KEYS",
     "ROW_INDEX",
     "TARGET_KEYS",
+    "check_rows",
     "describe",
     "empty_stand_ins",
     "logits_of",
@@ -61,18 +64,39 @@ def logits_of(outputs: Any) -> Tensor:  # noqa: ANN401 - a ModelOutput or a tupl
     return outputs["logits"] if isinstance(outputs, Mapping) else outputs[0]
 
 
+def check_rows(logits: Tensor, labels: Tensor) -> None:
+    """Check that the model scored what the labels are about.
+
+    Args:
+        logits (`Tensor`): (rows, |V|).
+        labels (`Tensor`): (rows, |V|).
+
+    Raises:
+        SchemaError: graphs were scored and nodes are labelled, or the other way round.
+    """
+    if len(logits) != len(labels):
+        raise SchemaError(
+            f"the model scored {len(logits)} rows, but {len(labels)} are labelled. Graph models score graphs with "
+            '`level="graph"` in their configuration and nodes with `level="node"`; choose what the source labels.'
+        )
+
+
 def empty_stand_ins(batch: dict[str, Any]) -> None:
     """Empty the masks of the rows that only fill up a batch, in place; they then have no part in the loss.
 
     Args:
-        batch (`dict`): a batch with `labels`; without row numbers it stays as it is.
+        batch (`dict`): a batch with `labels`; without row numbers it stays as it is. Where the labels are those of
+            nodes, `batch` says which graph a node belongs to.
     """
     index = batch.get(ROW_INDEX)
     if index is None:
         return
     mask = batch.get("target_mask")
     mask = torch.ones_like(batch["labels"], dtype=torch.bool) if mask is None else mask.bool()
-    batch["target_mask"] = mask & (index >= 0).unsqueeze(1)
+    counts = index >= 0
+    if len(mask) != len(index) and "batch" in batch:  # rows are nodes
+        counts = counts[batch["batch"]]
+    batch["target_mask"] = mask & counts.unsqueeze(1)
 
 
 def stored_column(dataset: Any, column: str) -> tuple[Any, np.ndarray | None]:  # noqa: ANN401 - a datasets.Dataset
@@ -104,14 +128,20 @@ def describe(batch: Mapping[str, Any]) -> str:
     Returns:
         `str`: "source:id, source:id, …", at most 20 of them.
     """
-    size = len(next(value for value in batch.values() if isinstance(value, Tensor)))
+    size = len(batch.get("ids") or next(value for value in batch.values() if isinstance(value, Tensor)))
     ids, sources = (batch.get(key) or ["?"] * size for key in ("ids", "sources"))
     names = [f"{source}:{record}" for source, record in zip(sources, ids, strict=True)]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     broken = np.zeros(size, dtype=bool)
+    owner = batch.get("batch")
     for key, value in batch.items():
-        if key not in TARGET_KEYS and isinstance(value, Tensor) and value.is_floating_point() and len(value) == size:
-            broken |= ~torch.isfinite(value).reshape(size, -1).all(dim=1).cpu().numpy()
+        if key in TARGET_KEYS or not isinstance(value, Tensor) or not value.is_floating_point():
+            continue
+        bad = ~torch.isfinite(value).reshape(len(value), -1).all(dim=1).cpu().numpy()
+        if key == "x" and owner is not None:  # nodes of graphs
+            broken[np.unique(owner.cpu().numpy()[bad])] = True
+        elif len(value) == size:
+            broken |= bad
     inputs = [name for name, wrong in zip(names, broken, strict=True) if wrong]
     found = f" (with inputs that are not finite: {', '.join(inputs[:_NAMED])})" if inputs else ""
     return ", ".join(names[:_NAMED]) + more + found

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from accelerate.utils import gather_object
 from torch import Tensor, nn
@@ -14,8 +15,9 @@ from transformers.trainer_utils import PredictionOutput, speed_metrics
 
 from climb_hf.errors import OptionError, SchemaError, TrainingError
 from climb_hf.training.arguments import ClimbTrainingArguments
-from climb_hf.training.batches import RECORD_KEYS, ROW_INDEX, logits_of, split_batch
+from climb_hf.training.batches import RECORD_KEYS, ROW_INDEX, check_rows, logits_of, split_batch
 from climb_hf.training.evaluation import PredictedRows, Scheme, gather_rows, merge_sets, save_rows, score_rows
+from climb_hf.training.node_rows import nodes_per_record, record_first, scores_nodes
 
 __all__ = ["SourceEvaluator"]
 
@@ -60,26 +62,39 @@ class SourceEvaluator(Trainer):
             ignore_keys (`list[str]`, *optional*): not used; only the logits are kept.
 
         Returns:
-            `tuple`: `None`; float32 logits (batch, |V|), mask (batch, |V|) uint8, exclusive (batch,) uint8 and row
-            number (batch,) int64; labels (batch, |V|) float32.
+            `tuple`: `None`; float32 logits (batch, |V|), mask (batch, |V|) int8, exclusive (batch,) int8 and row
+            number (batch,) int64; labels (batch, |V|) float32. Where nodes are scored, the arrays but the row number
+            have an axis of nodes behind that of the batch, and (batch,) int64 numbers of nodes follow.
         """
         batch = self._prepare_inputs(inputs)
         features, targets = split_batch(batch)
         with torch.no_grad(), self.compute_loss_context_manager():
             logits = logits_of(model(**features)).float()
         labels = targets.get("labels", torch.zeros_like(logits)).float()
+        check_rows(logits, labels)
         known = torch.ones_like(logits) if "labels" in targets else torch.zeros_like(logits)
-        mask = targets.get("target_mask", known).to(torch.uint8)
-        exclusive = targets.get("exclusive", torch.zeros_like(labels[:, 0])).to(torch.uint8)
-        index = batch.get(ROW_INDEX)
+        mask = targets.get("target_mask", known).to(torch.int8)
+        exclusive = targets.get("exclusive", torch.zeros_like(labels[:, 0])).to(torch.int8)
+        index = self._note_records(inputs, batch.get(ROW_INDEX), len(logits), logits.device)
+        if not scores_nodes(self.model.config):
+            return None, (logits, mask, exclusive, index), labels
+        nodes = nodes_per_record(features, len(index))
+        logits, mask, exclusive, labels = (record_first(one, nodes) for one in (logits, mask, exclusive, labels))
+        return None, (logits, mask, exclusive, index, nodes), labels
+
+    def _note_records(
+        self, inputs: Mapping[str, Any], index: Tensor | None, rows: int, device: torch.device
+    ) -> Tensor:
+        """Remember who the records of a batch are; return their numbers."""
+        records = rows if index is None else len(index)
+        ids, sources, groups = (inputs.get(key, [None] * records) for key in RECORD_KEYS)
         if index is None:
             if self.accelerator.num_processes > 1:
                 raise OptionError("streamed data is evaluated by one process only; load the split without streaming.")
-            index = torch.arange(len(logits), device=logits.device) + len(self._seen)
-        ids, sources, groups = (inputs.get(key, [None] * len(logits)) for key in RECORD_KEYS)
+            index = torch.arange(len(ids), device=device) + len(self._seen)
         for number, *record in zip(index.tolist(), ids, sources, groups, strict=True):
             self._seen[number] = tuple(record)
-        return None, (logits, mask, exclusive, index), labels
+        return index
 
     def predict_rows(self, dataset: Any = None, path: str | Path | None = None) -> PredictedRows:  # noqa: ANN401
         """Predict every row of a dataset once, whatever the number of processes.
@@ -92,7 +107,8 @@ class SourceEvaluator(Trainer):
         Returns:
             `dict`: `ids`, `sources`, `groups`: lists of n strings (groups may be `None`); `references` (n, |V|) bool;
             `scores` (n, |V|) float32 logits; `target_mask` (n, |V|) bool; `exclusive` (n,) bool; `row_index` (n,)
-            int64, ascending.
+            int64, ascending. A model that scores nodes (`config.level == "node"`) gives a row per node, with the id
+            "<record>:<node>", the graph as its group and the graph's row number.
 
         Raises:
             SchemaError: a dataset without rows, or a collator that does not give `ids` and `sources`.
@@ -111,8 +127,8 @@ class SourceEvaluator(Trainer):
             raise SchemaError("the collator must give `ids` and `sources`, one string per row, for an evaluation.")
         rows = gather_rows(cast("Any", output.predictions), cast("Any", output.label_ids), records)
         expected = len(loader.dataset) if hasattr(loader.dataset, "__len__") else len(records)
-        if len(rows["ids"]) != expected:
-            raise TrainingError(f"{len(rows['ids'])} of {expected} rows were predicted; evaluate again.")
+        if (found := len(np.unique(cast("Any", output.predictions)[3]))) != expected:
+            raise TrainingError(f"{found} of {expected} rows were predicted; evaluate again.")
         if path is not None and self.is_world_process_zero():
             save_rows(rows, path)
         return rows
@@ -151,7 +167,7 @@ class SourceEvaluator(Trainer):
             raise OptionError("`eval_dataset` is an empty dictionary; pass at least one dataset.")
         sets = {name: self.predict_rows(part) for name, part in chosen.items()}
         metrics = self._score(sets, metric_key_prefix)
-        total = sum(len(rows["ids"]) for rows in sets.values())
+        total = sum(len(np.unique(rows["row_index"])) for rows in sets.values())
         steps = math.ceil(total / (self.args.eval_batch_size * self.args.world_size))
         metrics.update(speed_metrics(metric_key_prefix, start, num_samples=total, num_steps=steps))
         self.log(metrics)

@@ -11,6 +11,7 @@ import torch
 from climb_hf.errors import SchemaError, TrainingError, VocabularyError
 from climb_hf.metrics import METRIC_NAMES, masked_metrics
 from climb_hf.training.losses import masked_row_losses
+from climb_hf.training.node_rows import rows_of_nodes
 
 __all__ = ["PredictedRows", "Scheme", "gather_rows", "load_rows", "merge_sets", "save_rows", "score_rows"]
 
@@ -73,24 +74,26 @@ def gather_rows(
 
     Args:
         predictions (`tuple[np.ndarray, ...]`): logits (n, |V|), target mask (n, |V|), exclusive (n,) and row number
-            (n,), as gathered: rows that fill up the last batch of a process may come twice.
-        references (`np.ndarray`): labels (n, |V|).
+            (n,), as gathered: rows that fill up the last batch of a process may come twice. Where nodes are scored,
+            all but the row number have an axis of nodes behind n, and numbers of nodes (n,) follow.
+        references (`np.ndarray`): labels (n, |V|), or (n, nodes, |V|).
         records (`Mapping[int, tuple]`): row number -> (id, source, group).
 
     Returns:
-        `dict`: see `ClimbTrainer.predict_rows`; rows in the order of their number.
+        `dict`: see `ClimbTrainer.predict_rows`; rows in the order of their number, with one row per node where nodes
+        are scored.
 
     Raises:
         TrainingError: a row without its record.
     """
-    scores, mask, exclusive, index = predictions
+    scores, mask, exclusive, index, *nodes = predictions
     numbers, first = np.unique(index, return_index=True)
     if missing := [int(number) for number in numbers if int(number) not in records]:
         raise TrainingError(f"rows {missing[:5]} were predicted, but their records are unknown; evaluate again.")
     ids, sources, groups = (
         zip(*(records[int(number)] for number in numbers), strict=True) if len(numbers) else ((),) * 3
     )
-    return {
+    rows: PredictedRows = {
         "ids": list(ids),
         "sources": list(sources),
         "groups": list(groups),
@@ -100,6 +103,7 @@ def gather_rows(
         "exclusive": exclusive[first].astype(bool),
         "row_index": numbers.astype(np.int64),
     }
+    return rows_of_nodes(rows, nodes[0][first]) if nodes else rows
 
 
 def merge_sets(sets: Mapping[str | None, PredictedRows]) -> tuple[PredictedRows, dict[str, str], list[str]]:

@@ -16,10 +16,11 @@ from transformers import TrainerCallback
 
 from climb_hf.errors import OptionError, TrainingError
 from climb_hf.training.arguments import ClimbTrainingArguments
-from climb_hf.training.batches import TARGET_KEYS, describe, empty_stand_ins, logits_of, split_batch
+from climb_hf.training.batches import TARGET_KEYS, check_rows, describe, empty_stand_ins, logits_of, split_batch
 from climb_hf.training.collator import ClassificationCollator
 from climb_hf.training.evaluating import SourceEvaluator
 from climb_hf.training.losses import class_weights_from_counts, masked_classification_loss, valid_rows
+from climb_hf.training.node_rows import scores_nodes
 from climb_hf.training.optimizers import decay_parameter_names, optimizer_class
 from climb_hf.training.publishing import CardWriter
 from climb_hf.training.sampling import IndexedRows, MixtureSampler, RowIndexCollator, source_codes
@@ -215,10 +216,10 @@ class ClimbTrainer(CardWriter, SourceEvaluator):
         """
         if self._weights is None and self.args.class_weighting == "inverse_frequency":
             targets = getattr(self.data_collator.collator, "targets", None)
-            if targets is None or self.train_dataset is None:
+            if targets is None or self.train_dataset is None or scores_nodes(self.model.config):
                 raise OptionError(
-                    "`class_weighting='inverse_frequency'` counts the labels of `train_dataset` with the collator's "
-                    "`targets`; pass both, or the weights as `class_weights=`."
+                    "`class_weighting='inverse_frequency'` counts the labels of the records (not of their nodes) of "
+                    "`train_dataset` with the collator's `targets`; pass both, or the weights as `class_weights=`."
                 )
             self._weights = class_weights_from_counts(*targets.positive_counts(self.train_dataset))
         if self._weights is not None:
@@ -263,6 +264,7 @@ class ClimbTrainer(CardWriter, SourceEvaluator):
         features, targets = split_batch(inputs)
         outputs = model(**features)
         if "labels" in targets:
+            check_rows(logits_of(outputs), targets["labels"])
             loss = self.classification_loss(logits_of(outputs), targets, num_items_in_batch)
             if num_items_in_batch is not None:
                 # DDP averages the gradients of the processes, the loss of the global batch is their sum.

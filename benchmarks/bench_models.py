@@ -24,6 +24,15 @@ from typing import Any
 
 import torch
 from plain_ecg import plain_ecg_jepa, plain_ecg_transformer, plain_units
+from plain_eeg import (
+    plain_biot,
+    plain_cnn_transformer,
+    plain_contrawr,
+    plain_ffcl,
+    plain_sparcnet,
+    plain_st_transformer,
+)
+from plain_vision import plain_medvit
 from torch import Tensor, nn
 
 import climb_hf.models
@@ -37,13 +46,14 @@ class Case:
     """One encoder.
 
     Args:
-        stem: as in `climb_hf.models`; the published size is the default configuration.
+        stem: as in `climb_hf.models`.
         size: input size, for the table.
         plain: (our model, **inputs) -> logits of the port.
         inputs: (batch, generator) -> keyword arguments of `forward`.
         batch: records per step.
         rounds: alternating measurements of each side.
         memory: records in the step whose memory is measured; 0 to measure none.
+        preset: published size, where there are several; otherwise it is the default configuration.
     """
 
     stem: str
@@ -53,11 +63,13 @@ class Case:
     batch: int
     rounds: int
     memory: int = 0
+    preset: str | None = None
 
     def model(self) -> nn.Module:
         """Our classifier, the same at each call."""
         torch.manual_seed(0)
-        config = getattr(climb_hf.models, f"{self.stem}Config")(num_labels=CLASSES)
+        make = getattr(climb_hf.models, f"{self.stem}Config")
+        config = make.preset(self.preset, num_labels=CLASSES) if self.preset else make(num_labels=CLASSES)
         return getattr(climb_hf.models, f"{self.stem}ForClassification")(config)
 
     def given(self, batch: int) -> dict[str, Any]:
@@ -69,10 +81,23 @@ def signals(channels: int, length: int) -> Callable[[int, torch.Generator], dict
     return lambda batch, generator: {"signal": torch.randn(batch, channels, length, generator=generator)}
 
 
+def pictures(side: int) -> Callable[[int, torch.Generator], dict[str, Any]]:
+    return lambda batch, generator: {"pixel_values": torch.randn(batch, 3, side, side, generator=generator)}
+
+
+EEG = signals(16, 2000)
+
 CASES = (
     Case("EcgJepa", "8x2500", plain_ecg_jepa, signals(8, 2500), batch=1, rounds=3, memory=2),
     Case("EcgTransformer", "12x5000", plain_ecg_transformer, signals(12, 5000), batch=4, rounds=5),
     Case("Units", "12x2500", plain_units, signals(12, 2500), batch=2, rounds=5),
+    Case("Biot", "16x2000", plain_biot, EEG, batch=4, rounds=9, memory=16),
+    Case("SparcNet", "16x2000", plain_sparcnet, EEG, batch=8, rounds=15),
+    Case("ContraWr", "16x2000", plain_contrawr, EEG, batch=8, rounds=15),
+    Case("CnnTransformer", "16x2000", plain_cnn_transformer, EEG, batch=8, rounds=11),
+    Case("Ffcl", "16x2000", plain_ffcl, EEG, batch=8, rounds=9),
+    Case("StTransformer", "16x2000", plain_st_transformer, EEG, batch=8, rounds=15),
+    Case("MedVit", "small 3x224x224", plain_medvit, pictures(224), batch=2, rounds=3, preset="small"),
 )
 
 

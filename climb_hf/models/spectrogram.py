@@ -46,7 +46,8 @@ def magnitude_spectrogram(signal: Tensor, n_fft: int, hop_length: int) -> Tensor
     rows = rows.to(torch.promote_types(rows.dtype, torch.float32))  # there is no Fourier transform in half precision
     window = rows.new_ones(n_fft)
     spectra = torch.stft(rows, n_fft, hop_length, window=window, normalized=True, return_complex=True)
-    return spectra.abs().unflatten(0, signal.shape[:2])  # (B·C, f, t) -> (B, C, f, t)
+    # the transform lays out time before frequency; every convolution that reads the maps would copy them again
+    return spectra.abs().contiguous().unflatten(0, signal.shape[:2])  # (B·C, f, t) -> (B, C, f, t)
 
 
 class ResidualBlock(GradientCheckpointingLayer):

@@ -51,9 +51,9 @@ class SparcNetDenseLayer(GradientCheckpointingLayer):
     def forward(self, features: Tensor, once: FirstPass | None = None) -> Tensor:
         """Transform (batch, width, time) to (batch, width + growth_rate, time)."""
         with normed_once(self, once):
-            update = self.conv1(F.elu(self.norm1(features)))  # (B, D, T) -> (B, bottleneck, T)
-            update = self.conv2(F.elu(self.norm2(update)))  # -> (B, growth, T)
-            return torch.cat([features, self.dropout(update)], 1)
+            # no name holds on to a wide map that the next step has read: without gradients its memory is used again
+            update = F.elu(self.norm2(self.conv1(F.elu(self.norm1(features)))))  # (B, D, T) -> (B, bottleneck, T)
+            return torch.cat([features, self.dropout(self.conv2(update))], 1)  # beside (B, growth, T)
 
 
 class SparcNetBlock(nn.Module):

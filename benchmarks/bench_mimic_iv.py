@@ -158,6 +158,42 @@ def with_climb(root: Path) -> list[tuple]:
     return rows
 
 
+def history(events, names):
+    """Return the words of every visit's measurements, with pandas."""
+    import pandas as pd
+
+    events = events[(events.charttime >= events.admittime) & (events.charttime <= events.ending)]
+    events = events[events.storetime.isna() | (events.storetime <= events.ending)]
+    events = events[events.value.notna() & (events.value != "___")]
+    events = events.sort_values(["hadm_id", "itemid", "charttime", "storetime"])
+    groups = events.groupby(["hadm_id", "itemid"])
+    last = groups[["value", "valueuom"]].last()
+    numbers = events[events.valuenum.notna()].sort_values(["hadm_id", "itemid", "valuenum"])
+    extremes = numbers.groupby(["hadm_id", "itemid"]).value.agg(["first", "last"])
+    last = last.join(extremes).reset_index()
+    last["label"] = last.itemid.map(names)
+    words = last.label + " " + last.value + (" " + last.valueuom).fillna("")
+    moved = pd.to_numeric(last.value, errors="coerce").notna() & (last["first"] != last["last"])
+    words = words.where(~moved, words + " (" + last["first"].fillna("") + " to " + last["last"].fillna("") + ")")
+    return last.assign(words=words).sort_values(["label", "itemid"]).groupby("hadm_id").words.agg("; ".join)
+
+
+def last_inputs(ecgs, films, windows):
+    """Return the last ECG and the last frontal film of every visit, with pandas."""
+    import pandas as pd
+
+    ecgs = ecgs.merge(windows, on="subject_id")
+    ecgs = ecgs[(ecgs.ecg_time >= ecgs.admittime) & (ecgs.ecg_time <= ecgs.ending)]
+    ecg = ecgs.sort_values(["ecg_time", "study_id"]).groupby("hadm_id").study_id.last()
+    films = films[films.ViewPosition.isin(["AP", "PA"])].merge(windows, on="subject_id")
+    clock = films.StudyTime.astype(int).astype(str).str.zfill(6)
+    films["moment"] = pd.to_datetime(films.StudyDate.astype(str) + clock, format="%Y%m%d%H%M%S")
+    films["moment"] += pd.to_timedelta(films.StudyTime % 1, unit="s")
+    films = films[(films.moment >= films.admittime) & (films.moment <= films.ending)]
+    film = films.sort_values(["moment", "dicom_id"]).groupby("hadm_id").dicom_id.last()
+    return ecg, film
+
+
 def with_pandas(root: Path) -> list[tuple]:
     """Build the same cohort with pandas."""
     import numpy as np
@@ -185,22 +221,6 @@ def with_pandas(root: Path) -> list[tuple]:
     visits["los_days"] = (visits.dischtime - visits.admittime) / days
     windows = visits[["subject_id", "hadm_id", "admittime", "ending"]]
 
-    def history(events, names):
-        events = events[(events.charttime >= events.admittime) & (events.charttime <= events.ending)]
-        events = events[events.storetime.isna() | (events.storetime <= events.ending)]
-        events = events[events.value.notna() & (events.value != "___")]
-        events = events.sort_values(["hadm_id", "itemid", "charttime", "storetime"])
-        groups = events.groupby(["hadm_id", "itemid"])
-        last = groups[["value", "valueuom"]].last()
-        numbers = events[events.valuenum.notna()].sort_values(["hadm_id", "itemid", "valuenum"])
-        extremes = numbers.groupby(["hadm_id", "itemid"]).value.agg(["first", "last"])
-        last = last.join(extremes).reset_index()
-        last["label"] = last.itemid.map(names)
-        words = last.label + " " + last.value + (" " + last.valueuom).fillna("")
-        moved = pd.to_numeric(last.value, errors="coerce").notna() & (last["first"] != last["last"])
-        words = words.where(~moved, words + " (" + last["first"].fillna("") + " to " + last["last"].fillna("") + ")")
-        return last.assign(words=words).sort_values(["label", "itemid"]).groupby("hadm_id").words.agg("; ".join)
-
     columns = ["hadm_id", "itemid", "charttime", "storetime", "value", "valuenum", "valueuom"]
     stamps = ["charttime", "storetime"]
     charted = read("icu/chartevents", columns, stamps)
@@ -212,16 +232,7 @@ def with_pandas(root: Path) -> list[tuple]:
     others = drawn[drawn.hadm_id.isna()].drop(columns="hadm_id").merge(windows, on="subject_id")
     labs = history(pd.concat([known, others]), LAB_ITEMS)
 
-    ecgs = ecgs.merge(windows, on="subject_id")
-    ecgs = ecgs[(ecgs.ecg_time >= ecgs.admittime) & (ecgs.ecg_time <= ecgs.ending)]
-    ecg = ecgs.sort_values(["ecg_time", "study_id"]).groupby("hadm_id").study_id.last()
-    films = films[films.ViewPosition.isin(["AP", "PA"])].merge(windows, on="subject_id")
-    clock = films.StudyTime.astype(int).astype(str).str.zfill(6)
-    films["moment"] = pd.to_datetime(films.StudyDate.astype(str) + clock, format="%Y%m%d%H%M%S")
-    films["moment"] += pd.to_timedelta(films.StudyTime % 1, unit="s")
-    films = films[(films.moment >= films.admittime) & (films.moment <= films.ending)]
-    film = films.sort_values(["moment", "dicom_id"]).groupby("hadm_id").dicom_id.last()
-
+    ecg, film = last_inputs(ecgs, films, windows)
     visits = visits.sort_values("hadm_id").set_index("hadm_id")
     age = visits.anchor_age + visits.admittime.dt.year - visits.anchor_year
     text = "Patient: " + visits.gender.map({"F": "female", "M": "male"}) + ", " + age.astype(str) + " years"
@@ -255,7 +266,8 @@ def measure(side: str, root: Path) -> dict[str, object]:
 def run() -> list[dict]:
     """Return rows of time, peak memory and the time at full size."""
     with tempfile.TemporaryDirectory() as root:
-        generate(Path(root))
+        # in a process of its own: a child's peak memory starts at that of the process it was forked from
+        subprocess.run([sys.executable, __file__, "--generate", root], check=True, stdout=subprocess.DEVNULL)
         found: dict[str, list[dict]] = {"climb": [], "pandas": []}
         for _ in range(ROUNDS):
             for side, results in found.items():

@@ -69,7 +69,7 @@ def _errors() -> tuple[type[Exception], ...]:
     if is_available("isal"):
         from isal import isal_zlib
 
-        return EOFError, zlib.error, isal_zlib.error
+        return EOFError, zlib.error, cast("type[Exception]", isal_zlib.error)
     return EOFError, zlib.error
 
 

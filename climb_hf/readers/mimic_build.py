@@ -115,6 +115,7 @@ def build_cohort(layout: Layout, request: Request, folder: Path, *, threads: int
     }
     try:
         with contextlib.closing(duckdb.connect(":memory:", config=settings)) as session:
+            session.execute("set enable_progress_bar = false")
             _Builder(session, duckdb, layout, request, settings["threads"]).build(workshop)
         shutil.rmtree(workshop / "spill", ignore_errors=True)
         try:

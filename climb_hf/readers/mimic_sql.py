@@ -38,6 +38,7 @@ RULES = {
     "silent": "no measurement in the observation window",
 }
 
+_ALWAYS = ("copy", "times", "negative", "dead")
 #: `found` without a row.
 NOTHING_FOUND = """
     select null::bigint as k, false as is_lab, null::bigint as itemid, null::timestamp as t, null::timestamp as s,
@@ -57,49 +58,24 @@ def visit_sql(task: str, hours: float, sources: dict[str, str | None], required:
         `str`: SQL with the columns of the source's records before any input.
     """
     patients = _one_per("subject_id", sources["patients"], "anchor_year, anchor_age, gender")
-    admissions = f"""
-        select *, row_number() over (partition by hadm_id order by admittime, dischtime, subject_id) as copy
-        from {sources["admissions"]}"""
+    window = f"to_microseconds({round(hours * 3_600_000_000)})"
     if task == "paper":
         place, begin, finish, label = "", "a.admittime", "a.dischtime", _died_within(HORIZON_HOURS)
-        identity, copy, units, number = "a.hadm_id", "a.copy", "false", "1"
+        identity, stay = "a.hadm_id", "null::bigint"
     else:
-        begin, finish, identity, copy = "s.intime", "s.outtime", "s.stay_id", "s.copy"
-        units, number = "s.first_careunit is distinct from s.last_careunit", "s.n_stays"
+        begin, finish, identity, stay = "s.intime", "s.outtime", "s.stay_id", "s.stay_id"
         label = "(a.deathtime is not null or a.hospital_expire_flag = 1)"
         place = f"""join (
             select *, row_number() over (partition by stay_id order by intime, outtime, subject_id) as copy,
                 count(distinct stay_id) over (partition by hadm_id) as n_stays
             from {sources["icustays"]}) s on s.hadm_id = a.hadm_id and a.copy = 1"""
-    window = f"to_microseconds({round(hours * 3_600_000_000)})"
-    tests = {
-        "copy": f"{copy} > 1",
-        "times": f"{begin} is null or {finish} is null or a.admittime is null",
-        "negative": f"{finish} < {begin}",
-        "dead": f"a.deathtime < {begin}",
-        "code": "a.hadm_id not in (select hadm_id from coded)",
-        "ecg": "a.subject_id not in (select subject_id from has_ecg)",
-        "film": "a.subject_id not in (select subject_id from has_film)",
-        "short": f"{finish} < {begin} + {window}",
-        "late": f"a.deathtime < {begin} + {window}",
-        "young": f"p.anchor_age + year(a.admittime) - p.anchor_year < {ADULT_YEARS}",
-        "moved": units,
-        "several": f"{number} > 1",
-    }
-    always = ("copy", "times", "negative", "dead")
-    cases = " ".join(f"when {tests[key]} then '{key}'" for key in tests if key in (*always, *required))
-    subsets = {"coded": ("hadm_id", "diagnoses_icd"), "has_ecg": ("subject_id", "record_list")}
-    subsets["has_film"] = ("subject_id", "metadata")
-    named = ", ".join(
-        f"{name} as (select distinct {column} from {relation} where {column} is not null)"
-        if (relation := sources.get(table))
-        else f"{name} as (select null::bigint as {column} where false)"
-        for name, (column, table) in subsets.items()
-    )
+    tests = _tests(task, begin, finish, window)
+    cases = " ".join(f"when {tests[key]} then '{key}'" for key in tests if key in (*_ALWAYS, *required))
     return f"""
-        with a as ({admissions}), {named}
-        select {identity} as id, a.subject_id, a.hadm_id,
-            {"null::bigint" if task == "paper" else "s.stay_id"} as stay_id, a.admittime,
+        with a as (
+            select *, row_number() over (partition by hadm_id order by admittime, dischtime, subject_id) as copy
+            from {sources["admissions"]}), {_subsets(sources)}
+        select {identity} as id, a.subject_id, a.hadm_id, {stay} as stay_id, a.admittime,
             {begin} as start, {begin} + {window} as deadline, {finish} as finish,
             least({begin} + {window}, a.dischtime, coalesce(a.deathtime, a.dischtime), {finish}) as ending,
             cast({label} as int) as ihm48,
@@ -109,6 +85,40 @@ def visit_sql(task: str, hours: float, sources: dict[str, str | None], required:
             a.admission_type, a.admission_location, a.insurance, a.language, a.marital_status, a.race,
             case {cases} end as rule
         from a {place} left join ({patients}) p on p.subject_id = a.subject_id"""
+
+
+def _tests(task: str, begin: str, finish: str, window: str) -> dict[str, str]:
+    """Return the condition of every rule but `silent`, in the order in which they are looked at."""
+    stays = task == "benchmark"
+    return {
+        "copy": f"{'s' if stays else 'a'}.copy > 1",
+        "times": f"{begin} is null or {finish} is null or a.admittime is null",
+        "negative": f"{finish} < {begin}",
+        "dead": f"a.deathtime < {begin}",
+        "code": "a.hadm_id not in (select hadm_id from coded)",
+        "ecg": "a.subject_id not in (select subject_id from has_ecg)",
+        "film": "a.subject_id not in (select subject_id from has_film)",
+        "short": f"{finish} < {begin} + {window}",
+        "late": f"a.deathtime < {begin} + {window}",
+        "young": f"p.anchor_age + year(a.admittime) - p.anchor_year < {ADULT_YEARS}",
+        "moved": "s.first_careunit is distinct from s.last_careunit" if stays else "false",
+        "several": "s.n_stays > 1" if stays else "false",
+    }
+
+
+def _subsets(sources: dict[str, str | None]) -> str:
+    """Return the sets of ids that rules look into; a set whose table is not there is empty."""
+    subsets = {
+        "coded": ("hadm_id", "diagnoses_icd"),
+        "has_ecg": ("subject_id", "record_list"),
+        "has_film": ("subject_id", "metadata"),
+    }
+    return ", ".join(
+        f"{name} as (select distinct {column} from {relation} where {column} is not null)"
+        if (relation := sources.get(table))
+        else f"{name} as (select null::bigint as {column} where false)"
+        for name, (column, table) in subsets.items()
+    )
 
 
 def _died_within(hours: int) -> str:

@@ -23,10 +23,11 @@ from climb_hf.errors import AccessError, LayoutError, OptionError, SchemaError
 from climb_hf.fingerprint import raw_fingerprint
 from climb_hf.indexing import build_index
 from climb_hf.labels import LabelMapper
+from climb_hf.origin import origin_line
 from climb_hf.registry import get_source, near_names, source_names
 from climb_hf.source import Options, Record, Source
 
-__all__ = ["Climb", "ClimbConfig", "raw_folder", "raw_root"]
+__all__ = ["DAMAGE", "Climb", "ClimbConfig", "raw_folder", "raw_root", "read_record"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ MANY_PICTURES = 500
 #: Rows per record batch where the default of `datasets` would hold gigabytes in memory.
 _WRITER_BATCH_SIZES = {"frames": 8, "signal": 100, "graph": 16, "multimodal": 32, "expression": 16}
 #: What decoders and parsers raise on damaged content: a record that does is skipped and named.
-_DAMAGE = (
+DAMAGE = (
     ValueError, OSError, EOFError, LookupError, ArithmeticError, SyntaxError, TypeError, AttributeError, struct.error,
     zlib.error,
 )  # fmt: skip
@@ -59,6 +60,12 @@ class ClimbConfig(datasets.BuilderConfig):
         self.description = source.title
         for option in source.option_names:
             setattr(self, option, _default(source, option))
+
+    def changed_options(self) -> dict[str, Any]:
+        """Return the options that are not at their default."""
+        source = get_source(self.name)
+        values = {name: getattr(self, name) for name in source.option_names}
+        return {name: value for name, value in values.items() if value != _default(source, name)}
 
     def options(self) -> Options:
         """Return the options of this config, checked by the source."""
@@ -119,11 +126,22 @@ class Climb(datasets.GeneratorBasedBuilder):
         """The source this builder builds."""
         return get_source(self.config.name)
 
+    @property
+    def options(self) -> Options:
+        """The checked options of the build."""
+        return self._options
+
+    @property
+    def raw_folder(self) -> Path:
+        """The root folder of the raw data."""
+        return self._root
+
     def _info(self) -> datasets.DatasetInfo:
         source, options = self.source, self._options
+        text = f"{source.title}. {' '.join(source.cautions)}".strip()
         self._writer_batch_size = self._writer_batch_size or _WRITER_BATCH_SIZES.get(source.family)
         return datasets.DatasetInfo(
-            description=f"{source.title}. {' '.join(source.cautions)}".strip(),
+            description=f"{text}\n\n{origin_line(source, self.config.changed_options())}",
             citation=source.citation,
             homepage=source.homepage,
             license=source.license,
@@ -159,7 +177,7 @@ class Climb(datasets.GeneratorBasedBuilder):
         position = 0
         for shard in shards:
             for record in shard:
-                example = _read(source, record, self._root, options, mapper)
+                example = read_record(source, record, self._root, options, mapper)
                 if isinstance(example, Failure):
                     if log.add(example):
                         return  # the summary raises: the limit is passed, or the build is strict
@@ -255,10 +273,24 @@ def _shards(records: list[Record]) -> list[list[Record]]:
     return [records[start : start + size] for start in range(0, len(records), size)] if records else []
 
 
-def _read(
+def read_record(
     source: Source, record: Record, root: Path, options: Options, mapper: LabelMapper
 ) -> dict[str, Any] | Failure:
-    """Make the example of a record, or say why it cannot be made."""
+    """Make the example of a record, or say why it cannot be made.
+
+    Args:
+        source (`Source`): the source.
+        record (`Record`): a record of its index.
+        root (`Path`): root of its raw data.
+        options (`Options`): checked options.
+        mapper (`LabelMapper`): of the label scheme that the options choose.
+
+    Returns:
+        `dict`, the columns by name as the builder takes them, or the `Failure` that names file and reason.
+
+    Raises:
+        OptionError: an option that fits no record.
+    """
     from climb_hf.readers.integrity import check
 
     try:
@@ -268,7 +300,7 @@ def _read(
         return _example(source, record, columns, mapper)
     except OptionError:
         raise  # the same for every record
-    except _DAMAGE as error:
+    except DAMAGE as error:
         file = record.files[0] if record.files else ""
         return Failure.of(record.id, file, error)
 

@@ -100,6 +100,20 @@ def hook_datasets(module: ModuleType) -> None:
     setattr(module, _FACTORY, factory)
 
 
+def hook_push(module: ModuleType) -> None:
+    """Put the guard of licences before `push_to_hub` of the dataset classes that a module of `datasets` defines.
+
+    Args:
+        module (`ModuleType`): `datasets.arrow_dataset`, `datasets.iterable_dataset` or `datasets.dataset_dict`.
+    """
+    from climb_hf.hub.guard import guarded
+
+    for kind in list(vars(module).values()):
+        is_own = isinstance(kind, type) and kind.__module__ == module.__name__
+        if is_own and "push_to_hub" in vars(kind):
+            kind.push_to_hub = guarded(vars(kind)["push_to_hub"])
+
+
 def register_configs(module: ModuleType) -> None:
     """Register our configurations with `transformers.AutoConfig` (needs no torch)."""
     from climb_hf.models.catalogue import MODELS
@@ -179,6 +193,9 @@ def hook_pillow(module: ModuleType) -> None:
 _AFTER_IMPORT: dict[str, Callable[[ModuleType], None]] = {
     "datasets.load": hook_datasets,
     "datasets.inspect": hook_datasets,
+    "datasets.arrow_dataset": hook_push,
+    "datasets.iterable_dataset": hook_push,
+    "datasets.dataset_dict": hook_push,
     "PIL.Image": hook_pillow,
     "transformers.pipelines": register_pipeline,
     "transformers.models.auto.configuration_auto": register_configs,

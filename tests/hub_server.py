@@ -36,6 +36,7 @@ class Repository:
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
     large: set[str] = field(default_factory=set)
+    gated: str | bool = False
 
     def add(self, branch: str, files: dict[str, bytes], message: str) -> str:
         state = json.dumps([len(self.commits), branch, sorted(files), message])
@@ -101,6 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
         ("POST", rf"{_TYPED}/paths-info/(?P<revision>[^/]+)", "paths_info"),
         ("GET", rf"{_TYPED}/tree/(?P<revision>[^/]+)(?:/(?P<path>.*))?", "tree"),
         ("GET", rf"{_TYPED}/refs", "refs"),
+        ("PUT", rf"{_TYPED}/settings", "settings"),
         ("GET", rf"{_TYPED}(?:/revision/(?P<revision>[^/]+))?", "info"),
         ("POST", rf"/(?:(?P<type>dataset)s/)?{_REPOSITORY}\.git/info/lfs/objects/batch", "lfs_batch"),
         ("PUT", r"/lfs-storage/(?P<oid>[0-9a-f]{64})", "lfs_put"),
@@ -313,6 +315,11 @@ class _Handler(BaseHTTPRequestHandler):
         found = [{"name": name, "ref": f"refs/heads/{name}", "targetCommit": oid} for name, oid in branches.items()]
         self.reply(200, {"branches": found, "converts": [], "tags": []})
 
+    def settings(self, type: str, repo: str) -> None:
+        repository, asked = self.repository(type, repo, write=True), self.json()
+        repository.gated = asked.get("gated", repository.gated)
+        self.reply(200, asked)
+
     def info(self, type: str, repo: str, revision: str = "main") -> None:
         repository = self.repository(type, repo)
         oid = self.commit_of(repository, revision)
@@ -320,7 +327,8 @@ class _Handler(BaseHTTPRequestHandler):
         card = _FRONT_MATTER.match(files.get("README.md", b"").decode())
         data = yaml.safe_load(card.group(1)) if card else None
         answer = {"_id": "1", "id": repo, "modelId": repo, "sha": oid, "private": repository.private}
-        answer |= {"gated": False, "disabled": False, "tags": (data or {}).get("tags", []), "downloads": 0, "likes": 0}
+        answer |= {"gated": repository.gated, "disabled": False, "tags": (data or {}).get("tags", [])}
+        answer |= {"downloads": 0, "likes": 0}
         answer |= {"createdAt": _DATE, "lastModified": _DATE, "cardData": data, "author": repo.split("/")[0]}
         self.reply(200, {**answer, "siblings": [{"rfilename": path} for path in sorted(files)]})
 

@@ -111,9 +111,9 @@ def test_a_killed_build_leaves_nothing_that_loads(miniatures, tmp_path):
     folder, expected = miniatures("ptbxl", 64)
     cache = tmp_path / "cache"
     code = (
-        "import time, climb_hf, climb_hf.builder as b; read = b._read\n"
+        "import time, climb_hf, climb_hf.builder as b; read = b.read_record\n"
         "def slow(*a):\n    time.sleep(0.05)\n    return read(*a)\n"
-        f"b._read = slow; climb_hf.load_dataset('ptbxl', {str(folder)!r}, cache_dir={str(cache)!r})"
+        f"b.read_record = slow; climb_hf.load_dataset('ptbxl', {str(folder)!r}, cache_dir={str(cache)!r})"
     )
     process = subprocess.Popen([sys.executable, "-c", code], env=os.environ, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60

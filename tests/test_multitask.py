@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 from transformers import AutoImageProcessor, AutoModelForImageClassification
+from typer.testing import CliRunner
 
 import climb_hf
+from climb_hf.cli.app import app
 from climb_hf.errors import AccessError, OptionError, TrainingError, UnknownSourceError, VocabularyError
-from climb_hf.protocols.data import data_fingerprint, model_classes, parse_sources
+from climb_hf.protocols.data import data_fingerprint, is_synthetic, model_classes, parse_sources
+from climb_hf.protocols.miniature import miniature_sources
 from climb_hf.protocols.multitask import evaluate, train
 from climb_hf.results import read_results
 
@@ -154,6 +157,27 @@ def test_the_fingerprint_is_of_the_records_and_labels(sources, miniatures, cache
     same = climb_hf.load_dataset("brain_tumor", elsewhere, split="test", cache_dir=tmp_path)
     assert data_fingerprint(one) == data_fingerprint(same.shuffle(seed=1))
     assert data_fingerprint(one) != data_fingerprint(one.select(range(len(one) - 1)))
+
+
+def test_a_dry_run_trains_and_scores_on_synthetic_data_and_says_so(tmp_path):
+    run, cache, dry = str(tmp_path / "run"), str(tmp_path / "cache"), ("--miniature", "--miniature-n", "16")
+    overrides = [part for one in TINY for part in ("--set", one)]
+    test = str(tmp_path / "test")
+    trained = CliRunner().invoke(app, ["train", "brain_tumor", "--to", run, *dry, "--cache-dir", cache, *overrides])
+    assert trained.exit_code == 0, trained.output
+    scored = CliRunner().invoke(
+        app, ["evaluate", run, "brain_tumor", *dry, "--to", test, "--n-bootstrap", "0", "--cache-dir", cache]
+    )
+    assert scored.exit_code == 0, scored.output
+    rows = read_results(tmp_path / "test" / "results.jsonl")
+    assert rows
+    assert all(row.synthetic for row in rows)
+
+
+def test_scores_on_a_miniature_are_synthetic_whatever_the_checkpoint_says(tmp_path):
+    folders = miniature_sources(["proteins"], tmp_path, n=8)
+    assert is_synthetic(folders)
+    assert not is_synthetic({"proteins": tmp_path / "elsewhere"})
 
 
 @pytest.mark.slow

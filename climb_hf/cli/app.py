@@ -36,11 +36,13 @@ def _register() -> None:
     from climb_hf.cli.data import register as register_data
     from climb_hf.cli.download import register as register_download
     from climb_hf.cli.models import register as register_models
+    from climb_hf.cli.prepare import register as register_prepare
 
     register_data(app)
     register_audit(app)
     register_download(app)
     register_models(app)
+    register_prepare(app)
 
 
 _register()

@@ -1,7 +1,7 @@
 """Commands about models: `train`, `pretrain`, `evaluate`, `convert`, `push`, `quickstart`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,6 +10,16 @@ __all__ = ["register"]
 _Sources = Annotated[list[str], typer.Argument(help="Sources, each NAME or NAME=DIR with its raw data.")]
 _Cache = Annotated[Path | None, typer.Option(help="Where tables are built; the cache of datasets by default.")]
 _Workers = Annotated[int | None, typer.Option("--num-proc", help="Worker processes of each build.")]
+_Miniature = Annotated[bool, typer.Option(help="Dry run: write synthetic data of each source first, and use that.")]
+_MiniatureSize = Annotated[int, typer.Option("--miniature-n", help="Synthetic records per source.")]
+
+
+def _folders(sources: list[str], to: Path, miniature: bool, n: int) -> dict[str, Any]:
+    """Return raw folder by source: what the user named, or synthetic copies in the folder of the run."""
+    from climb_hf.protocols.data import parse_sources
+    from climb_hf.protocols.miniature import miniature_sources
+
+    return dict(miniature_sources(sources, to / "miniature", n=n)) if miniature else dict(parse_sources(sources))
 
 
 def train(
@@ -23,17 +33,18 @@ def train(
     num_proc: _Workers = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint of TO.")] = False,
     synthetic: Annotated[bool, typer.Option(help="The data is synthetic: say so in card and results.")] = False,
+    miniature: _Miniature = False,
+    miniature_n: _MiniatureSize = 64,
 ) -> None:
     """Train one encoder jointly on several sources.
 
     Example: climb train brain_tumor=raw/brain_tumor covid_blues=raw/COVID-BLUES --to runs/mri-us --recipe quick
     """
-    from climb_hf.protocols.data import parse_sources
     from climb_hf.protocols.multitask import train as run
 
     result = run(
-        parse_sources(sources), to, recipe=recipe, overrides=overrides or [], cache_dir=cache_dir, num_proc=num_proc,
-        resume=resume, synthetic=synthetic,
+        _folders(sources, to, miniature, miniature_n), to, recipe=recipe, overrides=overrides or [],
+        cache_dir=cache_dir, num_proc=num_proc, resume=resume, synthetic=synthetic or miniature,
     )  # fmt: skip
     typer.echo(f"saved {result.checkpoint}; score it with `climb evaluate {to} {' '.join(sources)}`")
 
@@ -49,17 +60,18 @@ def pretrain(
     num_proc: _Workers = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint of TO.")] = False,
     synthetic: Annotated[bool, typer.Option(help="The data is synthetic: say so in the card.")] = False,
+    miniature: _Miniature = False,
+    miniature_n: _MiniatureSize = 64,
 ) -> None:
     """Pretrain an encoder without labels, by the objective of its paper.
 
     Example: climb pretrain chapman_shaoxing=raw/chapman ptbxl=raw/ptb-xl --to runs/jepa --recipe pretrain/ecg_jepa
     """
-    from climb_hf.protocols.data import parse_sources
     from climb_hf.protocols.pretrain import pretrain as run
 
     result = run(
-        parse_sources(sources), to, recipe=recipe, overrides=overrides or [], cache_dir=cache_dir, num_proc=num_proc,
-        resume=resume, synthetic=synthetic,
+        _folders(sources, to, miniature, miniature_n), to, recipe=recipe, overrides=overrides or [],
+        cache_dir=cache_dir, num_proc=num_proc, resume=resume, synthetic=synthetic or miniature,
     )  # fmt: skip
     typer.echo(f"saved {result.checkpoint}; train on it with `--set model.pretrained={result.checkpoint}`")
 
@@ -94,19 +106,21 @@ def evaluate(
     cache_dir: _Cache = None,
     num_proc: _Workers = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    miniature: _Miniature = False,
+    miniature_n: _MiniatureSize = 64,
 ) -> None:
     """Score a checkpoint source by source, with patient-cluster bootstrap intervals.
 
     Example: climb evaluate runs/mri-us brain_tumor=raw/brain_tumor covid_blues=raw/COVID-BLUES --to runs/mri-us/test
     """
     from climb_hf.cli.app import show
-    from climb_hf.protocols.data import parse_sources
     from climb_hf.protocols.multitask import evaluate as run
     from climb_hf.report.results import result_table
     from climb_hf.report.runs import write_evaluation_report
 
+    folders = _folders(sources, to if to is not None else Path(checkpoint), miniature, miniature_n)
     rows = run(
-        checkpoint, parse_sources(sources), split=split, output_dir=to, n_bootstrap=n_bootstrap, definition=definition,
+        checkpoint, folders, split=split, output_dir=to, n_bootstrap=n_bootstrap, definition=definition,
         cache_dir=cache_dir, num_proc=num_proc,
     )  # fmt: skip
     show([dict(vars(row)) for row in rows] if as_json else result_table(rows), as_json=as_json)
@@ -115,12 +129,12 @@ def evaluate(
 
 
 def push(
-    checkpoint: Annotated[Path, typer.Argument(help="Folder of a run or checkpoint.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of a run or checkpoint, or of `climb prepare`.")],
     repo_id: Annotated[str, typer.Argument(help="Repository on the Hub, USER/NAME.")],
     results: Annotated[Path | None, typer.Option(help="results.jsonl of `climb evaluate`, for the card.")] = None,
     private: Annotated[bool, typer.Option(help="Make the repository private.")] = False,
 ) -> None:
-    """Publish a checkpoint: model, processor, vocabulary, card and results, in one commit.
+    """Publish a checkpoint: model, processor, vocabulary, card and results, in one commit. Or prepared data.
 
     Example: climb push runs/mri-us somebody/climb-mri-us --results runs/mri-us/test/results.jsonl
     """

@@ -4,22 +4,30 @@ Pictures are stored in the Parquet files themselves, so they do not depend on th
 become PNG without loss, which the Hub shows and which loads without this package.
 """
 
-import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from climb_hf.errors import AccessError, OptionError, SchemaError
 from climb_hf.hub.card import load_template, tidy
-from climb_hf.hub.licence import LICENSE_FILE, check_redistribution, combine_licences, licence_text, terms_of
+from climb_hf.hub.licence import (
+    LICENSE_FILE,
+    check_redistribution,
+    combine_licences,
+    gate_fields,
+    licence_text,
+    terms_of,
+)
+from climb_hf.hub.pictures import is_dicom, is_picture, transcode
 from climb_hf.hub.push import hub_errors, open_repository
 from climb_hf.hub.tables import data_table
+from climb_hf.origin import declared_origins
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
     from huggingface_hub import CommitInfo, DatasetCard, HfApi
 
-__all__ = ["embeddable", "push_dataset", "sources_of"]
+__all__ = ["dataset_card", "embeddable", "existing_card", "push_dataset", "sources_of"]
 
 #: The Hub's task of each family.
 _TASKS = {
@@ -130,8 +138,7 @@ def sources_of(dataset: "Dataset | DatasetDict") -> list[str]:
         if None in found or "" in found:
             raise SchemaError(f"{where} has rows without a `source`, so their licence is unknown. Fill it in.")
         names.update(found)
-        if part.info.builder_name == "climb" and part.info.config_name:
-            names.add(part.info.config_name.split("-")[0])
+        names.update(origin.source for origin in declared_origins(part.info))
     return sorted(names)
 
 
@@ -148,26 +155,20 @@ def embeddable(dataset: "Dataset") -> "Dataset":
         AccessError: a file that a row names does not exist.
     """
     for column, feature in dataset.features.items():
-        if not _is_picture(feature):
+        if not is_picture(feature):
             continue
         raw = dataset.with_format("arrow")
-        is_dicom = False
+        has_dicom = False
         for item in _pictures(raw, column):
             if item["bytes"] is None and not Path(item["path"]).is_file():
                 raise AccessError(
                     f"column `{column}`: the file `{item['path']}` does not exist any more. Put the raw data back, or "
                     "build the data set again with `data_dir=`."
                 )
-            is_dicom = is_dicom or _is_dicom(item)
-        if is_dicom:
+            has_dicom = has_dicom or is_dicom(item)
+        if has_dicom:
             dataset = _as_png(dataset, column)
     return dataset
-
-
-def _is_picture(feature: Any) -> bool:  # noqa: ANN401 - any feature of datasets
-    from datasets import Image, List
-
-    return isinstance(feature, Image) or (isinstance(feature, List) and isinstance(feature.feature, Image))
 
 
 def _pictures(raw: "Dataset", column: str) -> Iterator[Mapping[str, Any]]:
@@ -177,13 +178,6 @@ def _pictures(raw: "Dataset", column: str) -> Iterator[Mapping[str, Any]]:
             for item in value if isinstance(value, list) else [value]:
                 if item is not None and (item["bytes"] is not None or item["path"] is not None):
                     yield item
-
-
-def _is_dicom(item: Mapping[str, Any]) -> bool:
-    if item["bytes"] is not None:
-        return item["bytes"][128:132] == b"DICM"
-    with Path(item["path"]).open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
 
 
 def _as_png(dataset: "Dataset", column: str) -> "Dataset":
@@ -200,24 +194,8 @@ def _as_png(dataset: "Dataset", column: str) -> "Dataset":
 def _transcode_row(row: dict[str, Any], column: str) -> dict[str, Any]:
     value = row[column]
     many = isinstance(value, list)
-    items = [_transcode(item) for item in (value if many else [value])]
+    items = [transcode(item) for item in (value if many else [value])]
     return {column: items if many else items[0]}
-
-
-def _transcode(item: dict[str, Any] | None) -> dict[str, Any] | None:
-    if item is None or (item["bytes"] is None and item["path"] is None) or not _is_dicom(item):
-        return item
-    from PIL import Image
-
-    import climb_hf.readers.dicom  # the Pillow plugin for DICOM
-
-    climb_hf.readers.dicom.register_pillow_plugin()
-    source = io.BytesIO(item["bytes"]) if item["bytes"] is not None else item["path"]
-    buffer = io.BytesIO()
-    with Image.open(source) as picture:
-        picture.save(buffer, format="PNG")
-    name = Path(item["path"] or "image").with_suffix(".png").name
-    return {"bytes": buffer.getvalue(), "path": name}
 
 
 def _upload_card(
@@ -226,7 +204,11 @@ def _upload_card(
     """Put the card before the data, so that the data never stands there without its terms."""
     from huggingface_hub import CommitOperationAdd
 
-    card, licence = _card(_existing_card(api, repo_id, revision), repo_id, names, config_name, synthetic=synthetic)
+    card, licence = dataset_card(
+        existing_card(api, repo_id, revision), repo_id, names, config_name, synthetic=synthetic
+    )
+    if card.data.to_dict().get("extra_gated_fields"):
+        api.update_repo_settings(repo_id, repo_type="dataset", gated="auto")  # the fields alone close nothing
     operations = [CommitOperationAdd(path_in_repo="README.md", path_or_fileobj=str(card).encode())]
     if licence:
         operations.append(CommitOperationAdd(path_in_repo=LICENSE_FILE, path_or_fileobj=licence.encode()))
@@ -235,7 +217,8 @@ def _upload_card(
     )
 
 
-def _existing_card(api: "HfApi", repo_id: str, revision: str | None) -> dict[str, Any]:
+def existing_card(api: "HfApi", repo_id: str, revision: str | None) -> dict[str, Any]:
+    """Return the YAML fields of the card of a repository, empty where it has none."""
     from huggingface_hub import DatasetCard
 
     if not api.file_exists(repo_id, "README.md", repo_type="dataset", revision=revision):
@@ -244,10 +227,22 @@ def _existing_card(api: "HfApi", repo_id: str, revision: str | None) -> dict[str
     return DatasetCard(Path(path).read_text(encoding="utf-8"), ignore_metadata_errors=True).data.to_dict()
 
 
-def _card(
-    existing: dict[str, Any], repo_id: str, names: list[str], config_name: str, *, synthetic: bool
+def dataset_card(
+    existing: Mapping[str, Any], repo_id: str, names: Iterable[str], config_name: str, *, synthetic: bool
 ) -> tuple["DatasetCard", str]:
-    """The card over all configurations of the repository, and the text of its licence file where it needs one."""
+    """Write the card over all configurations of a data set, and the text of its licence file where it needs one.
+
+    Args:
+        existing (`Mapping`): YAML fields that stand there: `configs` and `dataset_info` are kept, the sources of
+            `climb_sources` are added to `names`.
+        repo_id (`str`): repository or folder that the code example loads; its last part is the title.
+        names (`Iterable[str]`): the sources of the rows.
+        config_name (`str`): configuration that the code example loads.
+        synthetic (`bool`): rows are synthetic (miniatures).
+
+    Returns:
+        `tuple[DatasetCard, str]`.
+    """
     from huggingface_hub import DatasetCard, DatasetCardData
 
     from climb_hf.registry import get_source
@@ -257,6 +252,7 @@ def _card(
     names = sorted({*names, *earlier})
     parts = [terms_of(name) for name in names]
     licence = combine_licences(parts)
+    kept = [part.name for part in parts if not part.redistributable]
     known = [get_source(name) for name in names if terms_of(name).access != "unknown"]
     tags = ["climb", "medical", *sorted({source.modality.lower().replace(" ", "-") for source in known})]
     title = repo_id.rsplit("/", 1)[-1]
@@ -266,7 +262,7 @@ def _card(
         tags=[*tags, *(["synthetic"] if synthetic else [])],
         task_categories=sorted({_TASKS.get(source.family, "other") for source in known}) or None,
         climb_sources=names,
-        **{**fields, **licence.card_fields},
+        **{**fields, **licence.card_fields, **(gate_fields(parts) if not kept else {})},
     )
     card = DatasetCard.from_template(
         data,
@@ -275,6 +271,7 @@ def _card(
         repo_id=repo_id,
         config="" if config_name == "default" else f', "{config_name}"',
         n_sources=len(names),
+        kept=", ".join(f"`{name}`" for name in kept),
         synthetic=synthetic,
         data_table=data_table(parts, {}, counts=False),
         licence=licence,

@@ -8,7 +8,7 @@ stated beside them. `docs/publishing.md` has the rules in prose.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from climb_hf.errors import LicenseError, UnknownSourceError
 from climb_hf.registry import get_source
@@ -20,6 +20,7 @@ __all__ = [
     "Terms",
     "check_redistribution",
     "combine_licences",
+    "gate_fields",
     "licence_text",
     "terms_of",
 ]
@@ -199,6 +200,51 @@ def combine_licences(parts: Sequence[Terms]) -> ModelLicence:
     if decided in licences:
         return ModelLicence(decided, f"the most restrictive of what went into it, that of `{licences[decided]}`")
     return ModelLicence(decided, "the restrictions of all that went into it together")
+
+
+def gate_fields(parts: Sequence[Terms]) -> dict[str, Any]:
+    """Return the card fields that make whoever asks for the data accept its conditions first.
+
+    Gating never makes data publishable that may not be passed on: `check_redistribution` comes before it.
+
+    Args:
+        parts (`Sequence[Terms]`): terms of the sources, all of which may be passed on.
+
+    Returns:
+        `dict`: `extra_gated_heading`, `extra_gated_prompt`, `extra_gated_fields` and `extra_gated_button_content`;
+        empty where the licences ask for attribution at most.
+
+    Example:
+        >>> list(gate_fields([terms_of("ham10000")])["extra_gated_fields"])[0]
+        'I use the data for non-commercial purposes only'
+        >>> gate_fields([terms_of("ptbxl")])
+        {}
+    """
+    bound = [part for part in parts if part.hub_license not in _PERMISSIVE]
+    if not bound:
+        return {}
+    licences = [part.hub_license or "" for part in bound]
+    conditions = [
+        text
+        for text, is_asked in (
+            ("I use the data for non-commercial purposes only", any("-nc" in licence for licence in licences)),
+            (
+                "I pass copies and adaptations on under the same licence only",
+                any(licence in _SHARE_ALIKE for licence in licences),
+            ),
+            ("I pass no adapted copies on", any("-nd" in licence for licence in licences)),
+            ("I keep to the terms of every source named above", True),
+            ("I make no attempt to find out who a person in the data is", True),
+        )
+        if is_asked
+    ]
+    terms = [f"`{part.name}`: {part.license}" + (f" ({part.note.rstrip('.')})" if part.note else "") for part in bound]
+    return {
+        "extra_gated_heading": "Conditions of use",
+        "extra_gated_prompt": f"This data is passed on under the conditions of its publishers. {'; '.join(terms)}.",
+        "extra_gated_fields": dict.fromkeys(conditions, "checkbox"),
+        "extra_gated_button_content": "Accept the conditions",
+    }
 
 
 def licence_text(parts: Sequence[Terms], licence: ModelLicence) -> str:

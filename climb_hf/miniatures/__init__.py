@@ -21,7 +21,7 @@ from pathlib import Path
 from climb_hf.errors import OptionError, UnknownSourceError
 from climb_hf.miniatures._common import Expected, check_count
 
-__all__ = ["Expected", "available", "miniature"]
+__all__ = ["Expected", "available", "is_miniature", "miniature"]
 
 _MARKER = ".climb_miniature.json"
 
@@ -83,6 +83,23 @@ def miniature(name: str, root: str | PathLike[str], n: int = 32, seed: int = 0, 
     marker = {"miniature": name, "n": n, "seed": seed, "synthetic": True, "files": files}
     (folder / _MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8", newline="\n")
     return expected
+
+
+def is_miniature(folder: str | PathLike[str]) -> bool:
+    """Whether a folder is a synthetic raw copy written by `miniature`, so that what comes of it can be called so.
+
+    Args:
+        folder (`str` or `os.PathLike`): a raw folder, which need not exist.
+
+    Returns:
+        `bool`: whether the folder, or the one that holds it, bears the mark of a miniature.
+
+    Example:
+        >>> is_miniature("no/such/folder")
+        False
+    """
+    path = Path(folder)
+    return any((place / _MARKER).is_file() for place in (path, path.parent))
 
 
 def _maker(name: str, options: dict[str, object]) -> Callable[..., list[Expected]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from climb_hf.mixture import combine, label_schemes, source_options
 from climb_hf.models.catalogue import entry_of
 from climb_hf.protocols.checkpoints import build_model, build_processor, check_inputs, load_checkpoint
-from climb_hf.protocols.data import Sources, data_fingerprint, load_parts, model_classes
+from climb_hf.protocols.data import Sources, data_fingerprint, is_synthetic, load_parts, model_classes
 from climb_hf.provenance import provenance, recipe_hash
 from climb_hf.training.recipes import load_recipe
 
@@ -73,6 +73,7 @@ def train(
         num_proc (`int`, *optional*): worker processes of each build.
         resume (`bool`, *optional*, defaults to `False`): go on from the last checkpoint of `output_dir/trainer`.
         synthetic (`bool`, *optional*, defaults to `False`): the data is synthetic; the card and results say so.
+            Miniatures are recognised without it.
 
     Returns:
         `Run`.
@@ -114,7 +115,7 @@ def train(
         "n_examples": {name: len(part) for name, part in parts.items()},
         "data_fingerprints": {name: data_fingerprint(part) for name, part in parts.items()},
         "options": {name: source_options(name, _options(data)) for name in sources},
-        "synthetic": synthetic,
+        "synthetic": synthetic or is_synthetic(sources),
         "date": datetime.now(UTC).date().isoformat(),
         "versions": provenance(),
     }
@@ -209,7 +210,7 @@ def evaluate(
         if of
     }
     scoring = {"definition": definition, "n_bootstrap": n_bootstrap, "seed": seed}
-    common = _common_facts(checkpoint, facts, parts, split)
+    common = _common_facts(checkpoint, facts, parts, split, synthetic=is_synthetic(sources))
     results = _score(trainer, rows, scoring, common)
     if duplicates:
         affected = {name for name, _ in duplicates}
@@ -248,7 +249,7 @@ def _evaluator(model: Any, processor: Any, mixture: "Dataset", batch_size: int) 
 
 
 def _common_facts(
-    checkpoint: str | Path, facts: Mapping[str, Any], parts: Mapping[str, Any], split: str
+    checkpoint: str | Path, facts: Mapping[str, Any], parts: Mapping[str, Any], split: str, *, synthetic: bool
 ) -> dict[str, Any]:
     return {
         "split": split,
@@ -256,7 +257,7 @@ def _common_facts(
         "model": Path(checkpoint).name,
         "seed": facts.get("seed"),
         "recipe_hash": facts.get("recipe_hash"),
-        "synthetic": bool(facts.get("synthetic", False)),
+        "synthetic": synthetic or bool(facts.get("synthetic", False)),
         "date": datetime.now(UTC).date().isoformat(),
         "versions": provenance(),
         "facts_by_source": {name: {"data_fingerprint": data_fingerprint(part)} for name, part in parts.items()},

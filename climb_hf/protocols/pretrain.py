@@ -10,7 +10,7 @@ from climb_hf.errors import OptionError
 from climb_hf.mixture import combine, source_options
 from climb_hf.models.catalogue import ModelEntry, entry_of
 from climb_hf.protocols.checkpoints import build_processor, check_inputs
-from climb_hf.protocols.data import Sources, data_fingerprint, load_parts
+from climb_hf.protocols.data import Sources, data_fingerprint, is_synthetic, load_parts
 from climb_hf.protocols.multitask import HISTORY_FILE, TRAINING_FILE, Run
 from climb_hf.provenance import provenance, recipe_hash
 from climb_hf.training.recipes import load_recipe, training_arguments
@@ -43,6 +43,7 @@ def pretrain(
         num_proc (`int`, *optional*): worker processes of each build.
         resume (`bool`, *optional*, defaults to `False`): go on from the last checkpoint of `output_dir/trainer`.
         synthetic (`bool`, *optional*, defaults to `False`): the data is synthetic; the card says so.
+            Miniatures are recognised without it.
 
     Returns:
         `Run`: its checkpoint is the encoder.
@@ -83,7 +84,7 @@ def pretrain(
         "n_examples": {name: len(part) for name, part in parts.items()},
         "data_fingerprints": {name: data_fingerprint(part) for name, part in parts.items()},
         "options": {name: source_options(name, options) for name in sources},
-        "synthetic": synthetic,
+        "synthetic": synthetic or is_synthetic(sources),
         "date": datetime.now(UTC).date().isoformat(),
         "versions": provenance(),
     }

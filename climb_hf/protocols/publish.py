@@ -1,4 +1,4 @@
-"""`climb push`: a saved run, with the results of its evaluation, to the Hub."""
+"""`climb push`: a saved run with the results of its evaluation, or prepared data, to the Hub."""
 
 import json
 from pathlib import Path
@@ -13,28 +13,33 @@ _NOT_FACTS = ("recipe_settings", "recipe_hash")
 
 
 def publish(checkpoint: str | Path, repo_id: str, *, results: str | Path | None = None, private: bool = False) -> str:
-    """Publish a checkpoint of `train` with a card that holds the results of `evaluate`.
+    """Publish a checkpoint of `train` with a card that holds the results of `evaluate`, or a folder of `prepare`.
 
-    Weights may be published whatever the data; the card states the terms of every source (docs/publishing.md).
+    Weights may be published whatever the data; the card states the terms of every source (docs/publishing.md). Data
+    is published only where every source allows copies; `private` makes no difference.
 
     Args:
-        checkpoint (`str` or `Path`): folder of the run or of the checkpoint.
+        checkpoint (`str` or `Path`): folder of the run, of the checkpoint, or of prepared sources.
         repo_id (`str`): `"user/name"`.
         results (`str` or `Path`, *optional*): `results.jsonl` of an evaluation; without it the card has no numbers.
         private (`bool`, *optional*, defaults to `False`): make the repository private.
 
     Returns:
-        `str`: address of the commit.
+        `str`: address of the commit, or of the data set.
 
     Raises:
+        LicenseError: prepared data of a source that does not allow copies.
         AccessError: no checkpoint there, or the Hub refuses.
         OptionError: the repository name is none, or a file would hold a secret.
     """
     from climb_hf.hub import push_to_hub
+    from climb_hf.prepare.upload import is_prepared, push_prepared
     from climb_hf.protocols.checkpoints import load_checkpoint
     from climb_hf.results import read_results
 
     folder = Path(checkpoint)
+    if is_prepared(folder):
+        return push_prepared(folder, repo_id, private=private)
     folder = folder if (folder / "config.json").is_file() else folder / "model"
     if not (folder / "config.json").is_file():
         raise AccessError(f"`{checkpoint}` holds no checkpoint; pass what `climb train --to DIR` was given.")

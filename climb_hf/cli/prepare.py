@@ -1,0 +1,77 @@
+"""The command `prepare`: raw data to Parquet shards."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["register"]
+
+
+def prepare(
+    sources: Annotated[list[str], typer.Argument(help="Sources, each NAME or NAME=DIR with its raw data.")],
+    to: Annotated[str, typer.Option(help="A folder, s3://BUCKET/PREFIX, or hf://datasets/USER/NAME.")],
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Option of the sources, KEY=VALUE, or of one of them, NAME.KEY=VALUE."),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="local, or ray for many machines.")] = "local",
+    num_proc: Annotated[int | None, typer.Option("--num-proc", help="Worker processes; all cores by default.")] = None,
+    address: Annotated[str | None, typer.Option(help="Address of the Ray cluster.")] = None,
+    shard_size: Annotated[str, typer.Option(help="Size of a shard, about.")] = "500MB",
+    private: Annotated[bool, typer.Option(help="Make the repository of the Hub private.")] = False,
+    synthetic: Annotated[bool, typer.Option(help="The raw data is synthetic: say so in the card.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace what was prepared there otherwise.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Write sources as Parquet that `datasets.load_dataset` loads without this package. Resumes where it stopped.
+
+    Example: climb prepare ptbxl=raw/ptb-xl brain_tumor=raw/brain_tumor --to prepared --set image_size=224
+    """
+    from climb_hf.cli.app import show
+    from climb_hf.prepare import prepare as run
+    from climb_hf.protocols.data import parse_sources
+
+    folders = parse_sources(sources)
+    done = run(
+        folders, to, options=_parse_options(options or [], list(folders)), engine=engine, num_proc=num_proc,
+        address=address, shard_size=shard_size, private=private, synthetic=synthetic, overwrite=overwrite,
+    )  # fmt: skip
+    columns = ["source", "rows", "shards", "reused", "skipped", "bytes", "manifest"]
+    rows = [{**vars(part), "manifest": part.sha256[:16]} for part in done]
+    show([dict(vars(part)) for part in done] if as_json else rows, as_json=as_json, columns=columns)
+    if not as_json and "://" not in to:
+        name = f", {done[0].source!r}" if len(done) > 1 else ""
+        typer.echo(f"load it: datasets.load_dataset({to!r}{name})")
+
+
+def _parse_options(texts: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Read `KEY=VALUE` (every source that has the option; one must) and `NAME.KEY=VALUE`; values are YAML."""
+    import yaml
+
+    from climb_hf.errors import OptionError
+    from climb_hf.registry import get_source, near_names
+
+    found: dict[str, dict[str, Any]] = {}
+    known = {name: get_source(name).option_names for name in names}
+    for text in texts:
+        key, is_given, value = text.partition("=")
+        name, is_own, option = key.partition(".")
+        target, option = (name, option) if is_own else ("*", key)
+        if not is_given or not option:
+            raise OptionError(f"`--set` takes KEY=VALUE or NAME.KEY=VALUE, got {text!r}.")
+        if is_own and name not in known:
+            raise OptionError(f"`--set {text}`: `{name}` is not among the sources {list(names)}.")
+        having = known[name] if is_own else {option for options in known.values() for option in options}
+        if option not in having:
+            raise OptionError(f"`--set {text}`: no such option. {near_names(option, tuple(sorted(having)))}")
+        try:
+            found.setdefault(target, {})[option] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise OptionError(f"`--set {text}`: {value!r} is no YAML value ({error}).") from error
+    return found
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to the application."""
+    app.command()(prepare)

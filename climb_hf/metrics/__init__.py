@@ -10,6 +10,7 @@ from climb_hf.metrics.calibration import brier_score, expected_calibration_error
 from climb_hf.metrics.masked import masked_metrics
 from climb_hf.metrics.regression import age_bands, mean_absolute_error
 from climb_hf.metrics.scoring import METRIC_NAMES
+from climb_hf.metrics.significance import compare_scores, delong_test
 
 __all__ = [
     "METRIC_NAMES",
@@ -18,6 +19,8 @@ __all__ = [
     "binary_auc",
     "brier_score",
     "cluster_weights",
+    "compare_scores",
+    "delong_test",
     "expected_calibration_error",
     "interval_of",
     "masked_metrics",

@@ -35,18 +35,34 @@ def train(
     synthetic: Annotated[bool, typer.Option(help="The data is synthetic: say so in card and results.")] = False,
     miniature: _Miniature = False,
     miniature_n: _MiniatureSize = 64,
+    single_task: Annotated[bool, typer.Option(help="One model per source, in TO/NAME, to compare with.")] = False,
+    search: Annotated[bool, typer.Option(help="Try the values of the recipe's `search`; keep the best.")] = False,
 ) -> None:
-    """Train one encoder jointly on several sources.
+    """Train one encoder jointly on several sources, or one per source.
 
     Example: climb train brain_tumor=raw/brain_tumor covid_blues=raw/COVID-BLUES --to runs/mri-us --recipe quick
     """
+    from climb_hf.errors import OptionError
     from climb_hf.protocols.multitask import train as run
+    from climb_hf.protocols.search import search as run_search
+    from climb_hf.protocols.single_task import train_each
 
-    result = run(
-        _folders(sources, to, miniature, miniature_n), to, recipe=recipe, overrides=overrides or [],
-        cache_dir=cache_dir, num_proc=num_proc, resume=resume, synthetic=synthetic or miniature,
-    )  # fmt: skip
-    typer.echo(f"saved {result.checkpoint}; score it with `climb evaluate {to} {' '.join(sources)}`")
+    if single_task and search:
+        raise OptionError("choose one of `--single-task` and `--search`; search once, then give the chosen rate.")
+    options: dict[str, Any] = {
+        "recipe": recipe, "overrides": overrides or [], "cache_dir": cache_dir, "num_proc": num_proc, "resume": resume,
+        "synthetic": synthetic or miniature,
+    }  # fmt: skip
+    folders = _folders(sources, to, miniature, miniature_n)
+    if single_task:
+        train_each(folders, to, **options)
+    elif search:
+        found = run_search(folders, to, **options)
+        typer.echo(f"{found.chosen} has the lowest held-out loss of {len(found.table)}; see {to / 'search.json'}")
+    else:
+        run(folders, to, **options)
+    saved = "one model per source" if single_task else str(to / "model")
+    typer.echo(f"saved {saved}; score with `climb evaluate {to} {' '.join(sources)}`")
 
 
 def pretrain(
@@ -103,6 +119,7 @@ def evaluate(
     definition: Annotated[
         str, typer.Option(help="climb, or paper for the numbers of the CLIMB paper's tables.")
     ] = "climb",
+    subgroups: Annotated[bool, typer.Option(help="Also by sex and age band, where a source has them.")] = True,
     cache_dir: _Cache = None,
     num_proc: _Workers = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
@@ -114,14 +131,16 @@ def evaluate(
     Example: climb evaluate runs/mri-us brain_tumor=raw/brain_tumor covid_blues=raw/COVID-BLUES --to runs/mri-us/test
     """
     from climb_hf.cli.app import show
-    from climb_hf.protocols.multitask import evaluate as run
+    from climb_hf.protocols.multitask import evaluate as evaluate_one
+    from climb_hf.protocols.single_task import evaluate_each, is_single_task
     from climb_hf.report.results import result_table
     from climb_hf.report.runs import write_evaluation_report
 
     folders = _folders(sources, to if to is not None else Path(checkpoint), miniature, miniature_n)
+    run = evaluate_each if is_single_task(checkpoint) else evaluate_one
     rows = run(
         checkpoint, folders, split=split, output_dir=to, n_bootstrap=n_bootstrap, definition=definition,
-        cache_dir=cache_dir, num_proc=num_proc,
+        subgroups=subgroups, cache_dir=cache_dir, num_proc=num_proc,
     )  # fmt: skip
     show([dict(vars(row)) for row in rows] if as_json else result_table(rows), as_json=as_json)
     if to is not None:

@@ -13,6 +13,7 @@ from climb_hf.mixture import combine, label_schemes, source_options
 from climb_hf.models.catalogue import entry_of
 from climb_hf.protocols.checkpoints import build_model, build_processor, check_inputs, load_checkpoint
 from climb_hf.protocols.data import Sources, data_fingerprint, is_synthetic, load_parts, model_classes
+from climb_hf.protocols.scoring import architecture_of, demographics
 from climb_hf.provenance import provenance, recipe_hash
 from climb_hf.training.recipes import load_recipe
 
@@ -88,6 +89,7 @@ def train(
     from climb_hf.hub import save_checkpoint
 
     settings = load_recipe(recipe, overrides)
+    settings.pop("search", None)  # what could be tried is no part of what was done
     data = settings["data"]
     set_seed(settings["training"].get("seed", 42))
     model = build_model(settings, model_classes(list(sources), _options(data), data.get("vocabulary", "concepts")))
@@ -160,6 +162,8 @@ def evaluate(
     n_bootstrap: int = 1000,
     seed: int = 0,
     definition: str = "climb",
+    subgroups: bool = True,
+    calibration: bool = True,
     batch_size: int = 64,
     cache_dir: str | Path | None = None,
     num_proc: int | None = None,
@@ -177,12 +181,16 @@ def evaluate(
         n_bootstrap (`int`, *optional*, defaults to `1000`): bootstrap resamples; 0 for no intervals.
         seed (`int`, *optional*, defaults to `0`): seed of the bootstrap.
         definition (`str`, *optional*, defaults to `"climb"`): `"paper"` for the numbers as the paper prints them.
+        subgroups (`bool`, *optional*, defaults to `True`): score each source also by sex and age band, where it has
+            them; see `climb_hf.metrics.age_bands`.
+        calibration (`bool`, *optional*, defaults to `True`): add Brier score and expected calibration error.
         batch_size (`int`, *optional*, defaults to `64`): records per batch.
         cache_dir (`str` or `Path`, *optional*): where tables are built.
         num_proc (`int`, *optional*): worker processes of each build.
 
     Returns:
-        `list[ResultRow]`: per source, per modality and over all sources.
+        `list[ResultRow]`: per source (and its subgroups), per modality and over all sources. `settings` names the
+        `architecture`, and whether the model was trained on one source or several (`training`).
 
     Raises:
         AccessError: the checkpoint is not there.
@@ -209,9 +217,11 @@ def evaluate(
         for id_, of in zip(part["id"], part["duplicate_of"], strict=True)
         if of
     }
-    scoring = {"definition": definition, "n_bootstrap": n_bootstrap, "seed": seed}
+    scoring = {"definition": definition, "n_bootstrap": n_bootstrap, "seed": seed, "calibration": calibration}
+    strata = demographics(mixture, rows) if subgroups else {}
     common = _common_facts(checkpoint, facts, parts, split, synthetic=is_synthetic(sources))
-    results = _score(trainer, rows, scoring, common)
+    common["settings"] = architecture_of(model, facts)
+    results = _score(trainer, rows, {**scoring, "subgroups": strata}, common)
     if duplicates:
         affected = {name for name, _ in duplicates}
         kept = [
@@ -219,7 +229,9 @@ def evaluate(
             for position, key in enumerate(zip(rows["sources"], rows["ids"], strict=True))
             if key[0] in affected and key not in duplicates
         ]
-        again = _score(trainer, _select(rows, kept), scoring, {**common, "settings": WITHOUT_DUPLICATES})
+        again = _score(
+            trainer, _select(rows, kept), scoring, {**common, "settings": {**common["settings"], **WITHOUT_DUPLICATES}}
+        )
         results += [row for row in again if row.level == "source"]
     if output_dir is not None:
         from climb_hf.results import write_results

@@ -136,6 +136,7 @@ def score_rows(
     labels: Sequence[str],
     scheme: Scheme,
     class_weights: torch.Tensor | None = None,
+    subgroups: Mapping[str, Sequence[Any]] | None = None,
     **options: Any,  # noqa: ANN401 - options of masked_metrics
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Score rows per label (source) and on average.
@@ -148,7 +149,10 @@ def score_rows(
         labels (`Sequence[str]`): (n,) what each row is reported under.
         scheme (`Scheme`): classes of those labels.
         class_weights (`torch.Tensor`, *optional*): (|V|,) weights of the loss.
-        **options: `definition`, `n_bootstrap`, `confidence`, `seed` of `climb_hf.metrics.masked_metrics`.
+        subgroups (`Mapping`, *optional*): columns such as sex, each of (n,); sources in which a column is never known
+            are not scored by it.
+        **options: `definition`, `n_bootstrap`, `confidence`, `seed`, `calibration` of
+            `climb_hf.metrics.masked_metrics`.
 
     Returns:
         `tuple[dict, dict]`: flat numbers (`loss`, `mean_auc`, `<label>_auc`, `modality_<name>_auc`, …) and the whole
@@ -173,8 +177,14 @@ def score_rows(
         modalities=scheme.modalities,
         groups=[_group(rows, position) for position in kept],
         valid=_counted_cells(rows, names, scheme, kept) if options.get("definition", "climb") == "climb" else None,
+        subgroups={column: [values[row] for row in kept.tolist()] for column, values in (subgroups or {}).items()}
+        or None,
         **options,
     )
+    for source in table["sources"].values():
+        known = {column: parts for column, parts in source.get("subgroups", {}).items() if set(parts) - {"unknown"}}
+        if "subgroups" in source:
+            source["subgroups"] = known
     undefined = {"n_classes_defined": 0, **dict.fromkeys(METRIC_NAMES, float("nan"))}
     for label in sorted(set(labels)):
         unscored = {"n": 0, "multi_label": scheme.multi_label[label], "n_classes": len(scheme.columns[label])}

@@ -1,7 +1,8 @@
 """Recipes: the hyperparameters of a run in YAML, with one level of inheritance and overrides from the command line.
 
 A recipe has the sections `model`, `processor`, `data` and `training`; every key is checked against the class it will
-be given to, so a misspelt key is refused with the names that are near it.
+be given to, so a misspelt key is refused with the names that are near it. `search` holds the values to try for some
+keys (`training.learning_rate: [1e-4, 1e-3]`), which `climb train --search` does.
 """
 
 import dataclasses
@@ -23,7 +24,7 @@ __all__ = ["list_recipes", "load_recipe", "training_arguments"]
 
 _FOLDER = Path(__file__).with_name("recipes")
 _SECTIONS = ("model", "processor", "data", "training")
-_TOP = ("name", "description", *_SECTIONS)
+_TOP = ("name", "description", "search", *_SECTIONS)
 #: `model`: besides the fields of the model's configuration.
 _MODEL = ("type", "preset", "checkpoint", "pretrained")
 #: `data`: arguments of `climb_hf.load_mixture`, and the splits to train and evaluate on.
@@ -78,7 +79,8 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> dict
             dictionaries (`"training.lr_scheduler_kwargs.num_cycles=1"`).
 
     Returns:
-        `dict`: `name`, `description`, `model`, `processor`, `data`, `training`; absent sections are empty.
+        `dict`: `name`, `description`, `model`, `processor`, `data`, `training`; absent sections are empty. `search`,
+        values by dotted key, where the recipe has it.
 
     Raises:
         OptionError: no such recipe, a file that is no recipe, an unknown key, or an override that cannot be applied.
@@ -203,6 +205,15 @@ def _check(recipe: Mapping[str, Any], file: str) -> None:
     fields = {field.name for field in dataclasses.fields(configuration)}
     _refuse_unknown(recipe["model"], fields | set(_MODEL), f"section `model` of `{file}`")
     _refuse_unknown(recipe["processor"], _processor_fields(configuration), f"section `processor` of `{file}`")
+    _check_search(recipe.get("search") or {}, file)
+
+
+def _check_search(search: Any, file: str) -> None:  # noqa: ANN401 - whatever the file holds
+    for key, values in search.items() if isinstance(search, dict) else [(search, None)]:
+        if not isinstance(values, list) or not values or str(key).partition(".")[0] not in _SECTIONS:
+            raise OptionError(
+                f"section `search` of `{file}` must hold lists of values by `section.key`, found {key!r}: {values!r}."
+            )
 
 
 def _configuration_class(model: Mapping[str, Any], file: str) -> type:

@@ -139,14 +139,14 @@ class Climb(datasets.GeneratorBasedBuilder):
     def _info(self) -> datasets.DatasetInfo:
         source, options = self.source, self._options
         text = f"{source.title}. {' '.join(source.cautions)}".strip()
-        self._writer_batch_size = self._writer_batch_size or _WRITER_BATCH_SIZES.get(source.family)
+        self._writer_batch_size = self._writer_batch_size or _WRITER_BATCH_SIZES.get(source.family_for(options))
         return datasets.DatasetInfo(
             description=f"{text}\n\n{origin_line(source, self.config.changed_options())}",
             citation=source.citation,
             homepage=source.homepage,
             license=source.license,
             features=schema.features(
-                source.family,
+                source.family_for(options),
                 LabelMapper(source, source.label_scheme(options.labels, options.extra)).names,
                 channels=len(source.channels),
                 bit_depth=options.bit_depth,
@@ -297,7 +297,7 @@ def read_record(
         for file in record.files:
             check(root / file, options.verify)
         columns = source.read(record, root, options)
-        return _example(source, record, columns, mapper)
+        return _example(source, record, columns, mapper, source.family_for(options))
     except OptionError:
         raise  # the same for every record
     except DAMAGE as error:
@@ -317,7 +317,9 @@ def _as_stored(example: dict[str, Any], features: datasets.Features) -> dict[str
     return example
 
 
-def _example(source: Source, record: Record, columns: dict[str, Any], mapper: LabelMapper) -> dict[str, Any]:
+def _example(
+    source: Source, record: Record, columns: dict[str, Any], mapper: LabelMapper, family: str
+) -> dict[str, Any]:
     labels, uncertain = mapper.labels(record)
     example = {
         "id": record.id,
@@ -335,7 +337,7 @@ def _example(source: Source, record: Record, columns: dict[str, Any], mapper: La
     }
     metadata = {**example["metadata"], **columns.pop("metadata", {})}
     example.update(columns, metadata=metadata)
-    expected = schema.input_columns(source.family, channels=len(source.channels))
+    expected = schema.input_columns(family, channels=len(source.channels))
     for name, feature in expected.items():
         if example.get(name) is None:
             example[name] = schema.absent_value(feature)

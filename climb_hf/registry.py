@@ -112,13 +112,16 @@ def get_source(name: str) -> Source:
     return _sources()[name]
 
 
-def list_sources(modality: str | None = None, family: str | None = None, access: str | None = None) -> list[str]:
+def list_sources(
+    modality: str | None = None, family: str | None = None, access: str | None = None, benchmark: str | None = None
+) -> list[str]:
     """Return the names of the sources that fit, sorted.
 
     Args:
         modality (`str`, *optional*): such as `"ECG"`; letter case is ignored.
         family (`str`, *optional*): such as `"image"`.
         access (`str`, *optional*): such as `"open"`.
+        benchmark (`str`, *optional*): `"climb"` or `"openpmc"`: the sources of that paper's tables.
 
     Returns:
         `list[str]`.
@@ -127,7 +130,7 @@ def list_sources(modality: str | None = None, family: str | None = None, access:
         >>> list_sources(family="graph")
         ['abcd', 'abide', 'ppi', 'ppmi', 'proteins']
     """
-    wanted = {"modality": modality, "family": family, "access": access}
+    wanted = {"modality": modality, "family": family, "access": access, "benchmark": benchmark}
     return [
         name
         for name, source in _sources().items()

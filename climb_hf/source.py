@@ -195,10 +195,18 @@ class Source:
     fractions: ClassVar[Mapping[str, float]] = {"train": 0.8, "test": 0.2}
     #: Options of this source only, with their defaults.
     extra_options: ClassVar[Mapping[str, Any]] = {}
+    #: Options with which a source of another family gives pairs of `image` and `text`, see `climb_hf.protocols.pairs`.
+    pair_options: ClassVar[Mapping[str, Any]] = {}
     #: Glob patterns of the files whose name, size and time make the cache fingerprint of the raw data.
     fingerprint_patterns: ClassVar[tuple[str, ...]] = ()
     #: Names one of which marks the root folder of the raw data.
     root_markers: ClassVar[tuple[str, ...]]
+    #: Benchmark the source belongs to: `"climb"`, or `"openpmc"` for those of the Open-PMC-18M evaluation alone.
+    benchmark: ClassVar[str] = "climb"
+    #: Names of the classes in zero-shot prompts, in the order of `classes`; empty where the benchmark has none.
+    zero_shot_names: ClassVar[tuple[str, ...]] = ()
+    #: Whether the prompts of the benchmark end with a full stop.
+    prompts_end_with_stop: ClassVar[bool] = True
 
     @property
     def option_names(self) -> tuple[str, ...]:
@@ -228,6 +236,10 @@ class Source:
         """Return the label scheme that `labels` and the source's own options choose together."""
         chosen = (scheme for option, scheme in self.option_schemes.items() if options.get(option))
         return next(chosen, labels) if labels == "climb" else labels
+
+    def family_for(self, options: Options) -> Family:
+        """Return the family of the columns that a build with these options has; an option may choose another one."""
+        return self.family
 
     def find_root(self, data_dir: Path) -> Path:
         """Return the documented root: `data_dir` itself or the folder below it that holds the layout."""
@@ -294,7 +306,7 @@ class Source:
     def read(self, record: Record, root: Path, options: Options) -> dict[str, Any]:
         """Decode one record into the input columns of its family; may also refine shared columns such as `age`.
 
-        The default serves the image and frames families: one picture file, or one video.
+        The default serves the image, text-image and frames families: one picture file, or one video.
 
         Args:
             record (`Record`): a record of `index`.
@@ -309,7 +321,7 @@ class Source:
         """
         from climb_hf.processing.inputs import read_frames_columns, read_image_columns
 
-        if self.family == "image":
+        if self.family in ("image", "text-image"):
             return read_image_columns(root / record.files[0], options)
         if self.family == "frames":
             return read_frames_columns(root / record.files[0], options)

@@ -44,6 +44,13 @@ RELEASES: Mapping[str, tuple[Release, ...]] = {
             advice="Get the competition's own archive; the tables and folders of re-uploads differ.",
         ),
     ),
+    "bach": (
+        Release("BACH part A", ("Photos/Normal", "Photos/Benign", "Photos/InSitu", "Photos/Invasive")),
+        Release(
+            "the challenge's unlabelled test photos", ("Photos/test*.tif",),
+            advice="Get `ICIAR2018_BACH_Challenge.zip`, whose photos have classes.",
+        ),
+    ),
     "bcss": (
         Release("the publisher's regions, colour-normalised", ("rgbs_colorNormalized",)),
         Release("the publisher's regions, by its script", ("images",)),
@@ -136,6 +143,20 @@ RELEASES: Mapping[str, tuple[Release, ...]] = {
         Release(
             "MIMIC-IV, not MIMIC-CXR-JPG", ("hosp/admissions.csv*", "icu/icustays.csv*"),
             advice="Get MIMIC-CXR-JPG 2.1.0; MIMIC-IV is another project.",
+        ),
+    ),
+    "nct_crc_he": (
+        Release("the publisher's class folders", ("NCT-CRC-HE-100K*", "CRC-VAL-HE-7K", "ADI/ADI-*.tif")),
+        Release(
+            "PathMNIST, which was made from these patches", ("pathmnist*.npz",),
+            advice="Get the two archives of Zenodo 1214456, or load PathMNIST as what it is.",
+        ),
+    ),
+    "pcam": (
+        Release("PCam of Zenodo 2546921", ("camelyonpatch_level_2_split_*_y.h5*",)),
+        Release(
+            "Kaggle's histopathologic-cancer-detection", ("train_labels.csv",),
+            advice="Get PCam of Zenodo 2546921: Kaggle's copy has other splits, and no labels for testing.",
         ),
     ),
     "ptbxl": (

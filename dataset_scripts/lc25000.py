@@ -10,6 +10,7 @@ Licence: none stated. Cite: arXiv 1912.12142.
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import ClassVar
 
 from climb_hf.errors import LayoutError, OptionError, SchemaError
 from climb_hf.readers.image_splits import hash_order
@@ -60,6 +61,7 @@ class Lc25000(Source):
         "`split_by='paper'` leaks in the same way. It has the paper's sizes, without 6,250 pictures; which ones "
         "depended on the order of files on one machine, so the members here are drawn by hash.",
     )
+    folders: ClassVar[tuple[str, ...]] = CLASSES
     splits = ("official", "paper")
     extra_options = {"grouped": None}
     fingerprint_patterns = tuple(f"{place}{name}/*" for place in PLACES for name in CLASSES)
@@ -68,20 +70,21 @@ class Lc25000(Source):
     def index(self, root: Path, options: Options) -> Iterator[Record | Skipped | LeftOut]:
         """List the pictures by class and number."""
         clusters = self._clusters(options["grouped"])
-        for folder in CLASSES:
-            paper = self._paper(folder, options.seed) if options.split_by == "paper" else None
+        for folder in self.folders:
+            drawn = self._drawn(folder, options)
             for number, path in self._pictures(root, folder):
                 name, cluster = f"{folder}/{path.name}", None
                 if clusters is not None and (cluster := clusters.get((folder, number))) is None:
                     yield LeftOut(name, "picture without a row in the cluster table (`grouped`)")
                     continue
-                if paper is not None and number not in paper:
-                    yield LeftOut(name, "not among the 18,750 pictures of `split_by='paper'`")
+                if drawn is not None and number not in drawn:
+                    total = sum(self.published_splits.values())
+                    yield LeftOut(name, f"not among the {total:,} pictures of `split_by={options.split_by!r}`")
                     continue
                 yield Record(
                     id=name,
                     group=name if cluster is None else f"{folder}/cluster{cluster}",
-                    split=None if paper is None else paper[number],
+                    split=None if drawn is None else drawn[number],
                     raw_labels=(folder,),
                     files=(path.relative_to(root).as_posix(),),
                     metadata={"folder": folder, "organ": folder.split("_")[0], "number": number, "cluster": cluster},
@@ -101,10 +104,11 @@ class Lc25000(Source):
         match = re.search(r"\d+$", stem)
         return int(match.group()) if match else 0
 
-    @staticmethod
-    def _paper(folder: str, seed: int) -> dict[int, str]:
-        """Return number -> split of the pictures of a class in the paper's share, files present or not."""
-        order = hash_order([f"{folder}/{number}" for number in range(1, PER_CLASS + 1)], seed)
+    def _drawn(self, folder: str, options: Options) -> dict[int, str] | None:
+        """Return number -> split of the pictures of a class in the paper's share, present or not; `None`: by hash."""
+        if options.split_by != "paper":
+            return None
+        order = hash_order([f"{folder}/{number}" for number in range(1, PER_CLASS + 1)], options.seed)
         numbers = [int(name.split("/")[1]) for name in order]
         ends = PAPER["test"], PAPER["test"] + PAPER["train"]
         return dict.fromkeys(numbers[: ends[0]], "test") | dict.fromkeys(numbers[ends[0] : ends[1]], "train")

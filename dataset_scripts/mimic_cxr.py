@@ -6,6 +6,7 @@ Classes: 14 of CheXpert's labeler (1, 0, -1, blank) per study; `labels="negbio"`
 Only 1 is positive; -1 goes to `uncertain`; 0 and blank count as negative.
 Splits: the publisher's `train`, `validate`, `test` by patient; `split_by="paper"`: train, and validate with test as
 test, each without the images that have no positive label.
+`task="pairs"`: `image` and `text`, one picture and its report per study: 222,758, 1,808 and 3,269 (see `mimic_pairs`).
 Licence: PhysioNet Credentialed Health Data License 1.5.0. Cite: arXiv 1901.07042.
 """
 
@@ -15,16 +16,17 @@ from typing import Any
 
 from climb_hf.errors import LayoutError
 from climb_hf.readers import tables
-from climb_hf.readers.findings import Findings, read_findings
+from climb_hf.readers.findings import study_findings
 from climb_hf.readers.mimic_images import read_people, read_pictures, refuse_dicom_file, refuse_dicom_project
-from climb_hf.readers.mimic_reports import read_report, report_places, report_sections, report_summary
+from climb_hf.readers.mimic_pairs import check_task, one_per_study, report_columns
+from climb_hf.readers.mimic_reports import read_report, report_places, watched_reports
 from climb_hf.readers.patient_folders import subfolders, unlisted_files
-from climb_hf.source import LeftOut, Options, Record, Skipped, Source
+from climb_hf.source import Family, LeftOut, Options, Record, Skipped, Source
 
 TABLE = "mimic-cxr-2.0.0-{}.csv.gz"  # the names say 2.0.0 in release 2.1.0 too
-RADIOLOGISTS = "mimic-cxr-2.1.0-test-set-labeled.csv"
+LABELS = {name: TABLE.format(name) for name in ("chexpert", "negbio")}
+LABELS["radiologist"] = "mimic-cxr-2.1.0-test-set-labeled.csv"
 SPLITS = {"train": "train", "validate": "validation", "test": "test"}
-LABELERS = ("chexpert", "negbio")
 COLUMNS = ("dicom_id", "study_id", "subject_id", "split")
 
 
@@ -66,10 +68,20 @@ class MimicCxr(Source):
     label_schemes = ("climb", "negbio", "raw")
     vocabulary_scheme = {"raw": "climb", "negbio": "climb"}
     #: `reports`: folder or archive of the reports, where not beside the images; `patients`: MIMIC-IV's table, for sex
-    #: and age.
-    extra_options = {"reports": None, "patients": None}
+    #: and age; `task`: `"pairs"` for picture and report; `text`: which part of it.
+    extra_options = {"reports": None, "patients": None, "task": "labels", "text": "findings+impression"}
+    pair_options = {"task": "pairs"}
     fingerprint_patterns = ("mimic-cxr-2.*.csv*", "files/p1?")
     root_markers = ("mimic-cxr-2.*-split.csv*",)
+
+    def check_options(self, options: Options) -> None:
+        """Check the own options too."""
+        super().check_options(options)
+        check_task(self.name, options)
+
+    def family_for(self, options: Options) -> Family:
+        """Return `"text-image"` for pairs."""
+        return "text-image" if options["task"] == "pairs" else self.family
 
     def find_root(self, data_dir: Path) -> Path:
         """Return the folder of the tables; the DICOM project, which looks alike, is named as what it is."""
@@ -82,25 +94,20 @@ class MimicCxr(Source):
     def fingerprint_files(self, root: Path) -> Iterator[Path]:
         """Yield the tables and whatever changes when images or reports are added."""
         yield from super().fingerprint_files(root)
-        for place in report_places(root):
-            yield place
-            for folder in sorted(place.glob("files/p1?")):  # unpacked reports touch the patients' folders only
-                yield from sorted(folder.glob("p*"))[:1]
+        yield from watched_reports(root)
 
     def index(self, root: Path, options: Options) -> Iterator[Record | Skipped | LeftOut]:
-        """Join the tables by study and image id, in the order of the split table.
-
-        Pictures no table lists are counted, for which every folder is walked; `verify="none"` saves that.
-        """
+        """Join the tables by study and image id; `verify="none"` saves the walk that counts unlisted pictures."""
         list(report_places(root, options["reports"]))  # a wrong path is refused before anything is read
-        labeler = "negbio" if options.labels == "negbio" else "chexpert"
-        stated = {name: self._findings(root / TABLE.format(name), needed=name == labeler) for name in LABELERS}
-        stated["radiologist"] = self._findings(root / RADIOLOGISTS)
+        labeler, is_pairs = "negbio" if options.labels == "negbio" else "chexpert", check_task(self.name, options)
+        needed, known = None if is_pairs else labeler, self.vocabulary()
+        stated = {name: study_findings(root / file, known, is_needed=name == needed) for name, file in LABELS.items()}
         pictures = read_pictures(root / TABLE.format("metadata"))
         people = read_people(Path(options["patients"])) if options["patients"] else {}
         patients, listed = subfolders(root, [f"files/p{number}" for number in range(10, 20)], "p"), set()
-        is_paper, is_jpg = options.split_by == "paper", False
-        for row in tables.read_csv_rows(root / TABLE.format("split"), required=COLUMNS):
+        is_paper, is_jpg, split_table = options.split_by == "paper", False, root / TABLE.format("split")
+        chosen = one_per_study(root, split_table, pictures, patients, options["reports"]) if is_pairs else ()
+        for row in tables.read_csv_rows(split_table, required=COLUMNS):
             dicom, study, subject, split = (row[name] for name in COLUMNS)
             found, picture = stated[labeler].get(study), pictures.pop(dicom, {})
             file = f"files/p{subject[:2]}/p{subject}/s{study}/{dicom}.jpg"
@@ -108,42 +115,36 @@ class MimicCxr(Source):
             if split not in SPLITS:
                 reason = f"{self.name}: expected a split of {list(SPLITS)}, found {split!r}"
                 yield Skipped(dicom, file, reason, "SchemaError")
+            elif is_pairs and dicom not in chosen:
+                yield LeftOut(dicom, "further image of a study (`task='pairs'` takes one)")
             elif f"p{subject}" not in patients:
                 yield LeftOut(dicom, "image of a patient whose folder is not there (partial download)")
-            elif found is None:
+            elif found is None and not is_pairs:
                 yield LeftOut(dicom, f"image of a study without a row in the {labeler} table")
-            elif is_paper and not found.positive:
+            elif is_paper and not (found and found.positive):
                 yield LeftOut(dicom, "image without a positive label (paper split)")
             else:
                 is_jpg = is_jpg or refuse_dicom_file(root / file, self.homepage)
                 values = {name: rows[study].values if study in rows else None for name, rows in stated.items()}
                 person = people.get(subject)
                 yield Record(
-                    id=dicom,
+                    id=study if is_pairs else dicom,
                     group=subject,
                     split="test" if is_paper and split != "train" else SPLITS[split],
-                    raw_labels=found.positive,
-                    uncertain=found.uncertain,
+                    raw_labels=found.positive if found else (),
+                    uncertain=found.uncertain if found else (),
                     files=(file,),
                     age=person.age_at(picture.get("study_time")) if person else None,
                     sex=person.sex if person else None,
-                    inputs={"view": picture.pop("view", None)},
-                    metadata={"study_id": study, **picture, **values},
+                    inputs=None if is_pairs else {"view": picture.pop("view", None)},
+                    metadata={"study_id": study, **({"dicom_id": dicom} if is_pairs else {}), **picture, **values},
                 )
         if options.verify != "none":
             for name in unlisted_files(root, [f"{top}/{name}" for name, top in patients.items()], ".jpg", listed):
                 yield LeftOut(name, "picture without a row in the split table")
 
-    def _findings(self, path: Path, *, needed: bool = False) -> dict[str, Findings]:
-        if not needed and tables.find_table(path) is None:
-            return {}
-        return {row["study_id"]: found for row, found in read_findings(path, self.vocabulary(), ("study_id",))}
-
     def read(self, record: Record, root: Path, options: Options) -> dict[str, Any]:
-        """Return the picture, and the report of its study with its sections where there is one."""
+        """Return the picture, and the report of its study with its sections where there is one, or the pair's text."""
         study = (record.metadata or {})["study_id"]
         report = read_report(root, record.group, study, options["reports"])
-        parts: dict[str, Any] = {"sections": None, "summary": None}
-        if report is not None:
-            parts = {"sections": report_sections(report), "summary": report_summary(report, study)}
-        return {**super().read(record, root, options), "report": report, "metadata": parts}
+        return {**super().read(record, root, options), **report_columns(report, study, options)}

@@ -1,3 +1,4 @@
+import csv
 import gzip
 
 import pytest
@@ -134,6 +135,17 @@ def test_unquoted_commas_of_the_last_column(tmp_path):
     assert rows[1]["explanation"] == ""
     with pytest.raises(SchemaError, match="line 2: expected 3 cells, found 1"):
         list(read_csv_rows(table(tmp_path, "a,b,c\n1\n"), ragged="last"))
+
+
+def test_long_cells_where_a_table_has_them(tmp_path):
+    path = table(tmp_path, b"a,b\n1," + b"x" * 200000 + b"\n2,y\n")
+    rows = read_csv_rows(path, longest_cell=300000)
+    usual = csv.field_size_limit()
+    assert next(rows) == {"a": "1", "b": "x" * 200000}
+    assert csv.field_size_limit() == usual
+    assert list(rows) == [{"a": "2", "b": "y"}]
+    with pytest.raises(CorruptFileError, match="not a readable table"):
+        list(read_csv_rows(path, longest_cell=199999))
 
 
 def test_endless_cells_are_damage(tmp_path):
@@ -312,3 +324,13 @@ def test_absent_folder_and_file_for_a_folder(tmp_path):
     archive.touch()
     with pytest.raises(LayoutError, match=r"found the file .*toy\.zip`. Unpack it"):
         find_root(archive, ("table.csv",), "toy")
+
+
+def test_a_table_without_header_line_takes_the_names_given(tmp_path):
+    table = tmp_path / "classes.csv"
+    table.write_text("b001.tif,Benign\nis042.tif,InSitu\n")
+    rows = list(read_csv_rows(table, header=("file", "class"), required=("class",)))
+    assert rows == [{"file": "b001.tif", "class": "Benign"}, {"file": "is042.tif", "class": "InSitu"}]
+    table.write_text("b001.tif,Benign,1\n")
+    with pytest.raises(SchemaError, match="line 1: expected 2 cells, found 3"):
+        list(read_csv_rows(table, header=("file", "class")))

@@ -45,10 +45,15 @@ PHASES = (
 )
 TOOLS = "Grasper|Bipolar|Hook|Scissors|Clipper|Irrigator|Specimen Bag"
 BIRADS = "BI-RAD 1|BI-RAD 2|BI-RAD 3|BI-RAD 4|BI-RAD 5"
+COLON = (
+    "Debris|Lymphocytes|Mucus|Smooth muscle|Normal colon mucosa|Cancer-associated stroma|"
+    "Colorectal adenocarcinoma epithelium"
+)
 DAVIS = (
     "SDR (simple diabetic retinopathy)|PPDR (pre-proliferative diabetic retinopathy)|"
     "PDR (proliferative diabetic retinopathy)"
 )
+ORGANS = "bladder|femur-left|femur-right|heart|kidney-left|kidney-right|liver|lung-left|lung-right|pancreas|spleen"
 
 #: (source, scheme): number of raw values, multi-label, classes of the paper's Table 7 in its order.
 EXPECTED = {
@@ -125,13 +130,69 @@ EXPECTED = {
     ("geo", "climb"): (0, True, ""),
     ("vital", "climb"): (0, True, ""),
     ("mimic_iv", "climb"): (2, False, "No|Yes"),
+    ("quilt1m", "climb"): (0, True, ""),
+    ("deepeyenet", "climb"): (0, True, ""),
     ("ppi", "climb"): (121, True, "|".join(f"go_{index:03d}" for index in range(121))),
+    ("pcam", "climb"): (2, False, "No metastatic tumor|Metastatic tumor"),
+    ("nct_crc_he", "climb"): (9, False, "Adipose|" + COLON),
+    ("nct_crc_he", "include_background"): (9, False, "Adipose|Background|" + COLON),
+    ("lc25000_lung", "climb"): (3, False, "Benign lung|Lung adenocarcinomas|Lung squamous cell carcinomas"),
+    ("lc25000_colon", "climb"): (2, False, "Benign colon|Colon adenocarcinomas"),
+    ("bach", "climb"): (
+        4,
+        False,
+        "Benign breast tissue|Breast carcinoma in situ|Invasive breast carcinoma|Normal breast tissue",
+    ),
+    ("sicapv2", "climb"): (4, False, "Non-cancerous prostate|Gleason grade 3|Gleason grade 4|Gleason grade 5"),
+    ("pathmnist", "climb"): (
+        9,
+        False,
+        "adipose|background|debris|lymphocytes|mucus|smooth muscle|normal colon mucosa|cancer-associated stroma|"
+        "colorectal adenocarcinoma epithelium",
+    ),
+    ("dermamnist", "climb"): (
+        7,
+        False,
+        "actinic keratoses and intraepithelial carcinoma|basal cell carcinoma|benign keratosis-like lesions|"
+        "dermatofibroma|melanoma|melanocytic nevi|vascular lesions",
+    ),
+    ("octmnist", "climb"): (4, False, "choroidal neovascularization|diabetic macular edema|drusen|normal"),
+    ("pneumoniamnist", "climb"): (2, False, "normal|pneumonia"),
+    ("retinamnist", "climb"): (5, False, "No apparent retinopathy|Mild NPDR|Moderate NPDR|Severe NPDR|PDR"),
+    ("breastmnist", "climb"): (2, False, "malignant|normal, benign"),
+    ("bloodmnist", "climb"): (
+        8,
+        False,
+        "basophil|eosinophil|erythroblast|immature granulocytes(myelocytes, metamyelocytes and promyelocytes)|"
+        "lymphocyte|monocyte|neutrophil|platelet",
+    ),
+    ("tissuemnist", "climb"): (
+        8,
+        False,
+        "Collecting Duct, Connecting Tubule|Distal Convoluted Tubule|Glomerular endothelial cells|"
+        "Interstitial endothelial cells|Leukocytes|Podocytes|Proximal Tubule Segments|Thick Ascending Limb",
+    ),
+    ("organamnist", "climb"): (11, False, ORGANS),
+    ("organcmnist", "climb"): (11, False, ORGANS),
+    ("organsmnist", "climb"): (11, False, ORGANS),
+    ("pad_ufes_20_6class", "climb"): (
+        6,
+        False,
+        "Basal Cell Carcinoma|Melanoma|Squamous Cell Carcinoma|Actinic Keratosis|Nevus|Seborrheic Keratosis",
+    ),
+    ("skincancer", "climb"): (
+        7,
+        False,
+        "Melanocytic Nevi|Melanoma|Benign Keratosis-like Lesions|Basal Cell Carcinoma|"
+        "Actinic Keratoses and Intraepithelial Carcinoma|Vascular Lesions|Dermatofibroma",
+    ),
 }
 
 # V is append-only: label indices stand in built data sets and checkpoints, so the prefixes pinned here (length and
 # SHA-256 of the concepts joined by line feeds) must never change. Appended concepts get a new line; older ones stay.
 PINS = [
     (277, "0c9b7be67687df1ea372494a4289ef1019e04b3116c46bf38a82c94ab1eee939"),
+    (334, "0c46bd18e46a9bd81cbafb0e8aef8327e290495bcbd8bd1c793560a7af6c1739"),
 ]
 
 ALL = [source_vocabulary(source, scheme) for source in sources() for scheme in schemes(source)]
@@ -183,9 +244,10 @@ def test_documented_concepts_exist():
         (("mimic_cxr", "chexpert"), 14),
         (("ham10000", "pad_ufes_20"), 5),
         (ECG_SOURCES, 7),
-        (("messidor2", "aptos2019"), 5),
+        (("messidor2", "aptos2019", "retinamnist"), 5),
+        (("organamnist", "organcmnist", "organsmnist"), 11),
     ],
-    ids=["chest", "skin", "ecg", "fundus"],
+    ids=["chest", "skin", "ecg", "fundus", "organs"],
 )
 def test_shared_whole(sources_, classes):
     shared = {source_vocabulary(source).concepts for source in sources_}
@@ -204,6 +266,13 @@ def test_shared_single():
     assert concept("inspect", "pe_positive=0") == concept("rspect", "pe_present_on_image=0")
     assert concept("brain_tumor", "no_tumor") == concept("brain_mri", "no")
     assert concept("covid_blues", "1") == concept("covid_us", "COVID")
+    halves = {*source_vocabulary("lc25000_lung").concepts, *source_vocabulary("lc25000_colon").concepts}
+    assert halves == set(source_vocabulary("lc25000").concepts)
+    assert concept("pneumoniamnist", "0") == concept("coronahack", "Normal")
+    assert concept("pneumoniamnist", "1") == concept("mimic_cxr", "Pneumonia")
+    assert concept("breastmnist", "0") == concept("busi", "malignant")
+    assert set(source_vocabulary("skincancer").concepts) == set(source_vocabulary("dermamnist").concepts)
+    assert concept("skincancer", "nv") == concept("pad_ufes_20_6class", "NEV") == concept("ham10000", "nv")
 
 
 def test_kept_apart():
@@ -241,6 +310,15 @@ def test_kept_apart():
         (concept("abide", "2"), concept("ppmi", "-1")),
         (concept("ptbxl", "NDT"), concept("ptbxl_finegrained", "NDT")),
         (concept("mimic_iv", "1"), concept("brain_mri", "yes")),
+        (concept("nct_crc_he", "TUM"), concept("lc25000", "colon_aca")),
+        (concept("nct_crc_he", "NORM"), concept("lc25000", "colon_n")),
+        (concept("bach", "Invasive"), concept("bcss", "tumor")),
+        (concept("pathmnist", "8"), concept("lc25000", "colon_aca")),
+        (concept("pathmnist", "6"), concept("lc25000", "colon_n")),
+        (concept("breastmnist", "1"), concept("busi", "benign")),
+        (concept("pad_ufes_20_6class", "ACK"), concept("skincancer", "akiec")),
+        (concept("pad_ufes_20_6class", "SEK"), concept("skincancer", "bkl")),
+        (concept("pneumoniamnist", "1"), concept("covid19_cxr", "BacterialPneumonia")),
     ]
     assert all(left and right and left != right for left, right in pairs)
 

@@ -12,6 +12,7 @@ from climb_hf.access.github import GitHub, GitHubFiles
 from climb_hf.access.https import Https, HttpTable, HttpTree
 from climb_hf.access.hub import Hub
 from climb_hf.access.kaggle import Kaggle
+from climb_hf.access.medmnist import MEDMNIST
 from climb_hf.access.physionet import PhysioNet
 from climb_hf.access.records import Dataverse, Figshare, Zenodo
 from climb_hf.access.tcia import Tcia
@@ -29,8 +30,7 @@ _MENDELEY = "https://data.mendeley.com/public-files/datasets/zr7vgbcyr2/files/{}
 _ABIDE = "https://s3.amazonaws.com/fcp-indi/data/Projects/ABIDE_Initiative/"
 _ATLAS = (
     "*-tpms.tsv", "*-fpkms.tsv", "*-raw-counts.tsv", "*-normalized-expressions.tsv", "*-log-fold-changes.tsv",
-    "*.condensed-sdrf.tsv", "*-configuration.xml", "*.idf.txt",
-)  # fmt: skip
+    "*.condensed-sdrf.tsv", "*-configuration.xml", "*.idf.txt")  # fmt: skip
 
 
 def _file(
@@ -106,6 +106,10 @@ _HAM = (
         ),
     ),
     _kaggle("kmader/skin-cancer-mnist-ham10000", 5 * GB),
+)
+_LC25000 = (
+    _kaggle("andrewmvd/lung-and-colon-cancer-histopathological-images", 1_850_000_000),
+    _by_hand(Archive("LC25000.zip")),
 )
 _PIECE = 734_003_200
 _MESSIDOR = (
@@ -297,10 +301,9 @@ ROUTES: Mapping[str, tuple[Way, ...]] = {
             36 * GB,
         ),
     ),
-    "lc25000": (
-        _kaggle("andrewmvd/lung-and-colon-cancer-histopathological-images", 1_850_000_000),
-        _by_hand(Archive("LC25000.zip")),
-    ),
+    "lc25000": _LC25000,
+    "lc25000_colon": _LC25000,
+    "lc25000_lung": _LC25000,
     "lndb": (
         Way(
             "zenodo",
@@ -309,7 +312,6 @@ ROUTES: Mapping[str, tuple[Way, ...]] = {
             then=("Unpack the `.rar` archives in the folder with `unrar x` (libarchive cannot read them).",),
         ),
     ),
-    "medmnist": (Way("zenodo", (Zenodo("10519652"),)),),
     "messidor2": (
         _by_hand(*_MESSIDOR, size=5 * GB),
         _kaggle("google-brain/messidor2-dr-grades", 7_531, then=("The pictures come by hand: `--via hand`.",)),
@@ -348,7 +350,7 @@ ROUTES: Mapping[str, tuple[Way, ...]] = {
     ),
     "ptbxl": _PTBXL,
     "ptbxl_finegrained": _PTBXL,
-    "quilt1m": (_by_hand(),),
+    "quilt1m": (_by_hand(size=36 * GB),),
     "rspect": (
         Way("kaggle", (Kaggle(competition="rsna-str-pulmonary-embolism-detection"),), 900 * GB),
         Way(
@@ -379,13 +381,10 @@ ROUTES: Mapping[str, tuple[Way, ...]] = {
                 Hub("mao1207/BioMed-VITAL-instructions", only=("BioMed-VITAL-instructions-210K.json",)),
                 GitHubFiles(
                     "mao1207/BioMed-VITAL",
-                    (
-                        (
-                            "data/PMC_image_urls.jsonl",
-                            "2604441ec3d1f6324d21846cfd44f92eab29454beed1da42a98d943b41731e44",
-                            128_785_989,
-                        ),
-                    ),
+                    ((
+                        "data/PMC_image_urls.jsonl",
+                        "2604441ec3d1f6324d21846cfd44f92eab29454beed1da42a98d943b41731e44", 128_785_989,
+                    ),),
                 ),
             ),
             592_000_000,
@@ -395,4 +394,5 @@ ROUTES: Mapping[str, tuple[Way, ...]] = {
             ),
         ),
     ),
+    **MEDMNIST,
 }  # fmt: skip

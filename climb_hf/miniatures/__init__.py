@@ -20,10 +20,9 @@ from pathlib import Path
 
 from climb_hf.errors import OptionError, UnknownSourceError
 from climb_hf.miniatures._common import Expected, check_count
+from climb_hf.readers.marker import MARKER
 
 __all__ = ["Expected", "available", "is_miniature", "miniature"]
-
-_MARKER = ".climb_miniature.json"
 
 
 def available() -> tuple[str, ...]:
@@ -81,7 +80,7 @@ def miniature(name: str, root: str | PathLike[str], n: int = 32, seed: int = 0, 
         raise
     files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     marker = {"miniature": name, "n": n, "seed": seed, "synthetic": True, "files": files}
-    (folder / _MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8", newline="\n")
+    (folder / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8", newline="\n")
     return expected
 
 
@@ -99,7 +98,7 @@ def is_miniature(folder: str | PathLike[str]) -> bool:
         False
     """
     path = Path(folder)
-    return any((place / _MARKER).is_file() for place in (path, path.parent))
+    return any((place / MARKER).is_file() for place in (path, path.parent))
 
 
 def _maker(name: str, options: dict[str, object]) -> Callable[..., list[Expected]]:
@@ -144,7 +143,7 @@ def _empty(folder: Path) -> None:
 
 def _listed(folder: Path) -> set[str]:
     """Relative paths that the marker file of an earlier call names, with the marker itself."""
-    marker = folder / _MARKER
+    marker = folder / MARKER
     if not marker.is_file():
         return set()
     try:
@@ -154,4 +153,4 @@ def _listed(folder: Path) -> set[str]:
             f"expected the file list of an earlier miniature in `{marker}`, found something else ({error!r}). "
             "Choose another `root`, or empty the folder yourself."
         ) from error
-    return {_MARKER, *map(str, files)}
+    return {MARKER, *map(str, files)}

@@ -14,6 +14,7 @@ Oddities of the release that it writes:
 * optionally the third-party cluster tables of LC25000-clean.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ from climb_hf.miniatures._common import (
     write_csv,
 )
 
-__all__ = ["make"]
+__all__ = ["make", "write_pictures"]
 
 _CLASSES = {  # folder -> Table 7
     "colon_aca": "Colon adenocarcinomas",
@@ -79,10 +80,33 @@ def make(
         OptionError: an option out of range.
     """
     check_count("lc25000", n, seed)
-    check_choice("lc25000", "layout", layout, tuple(_LAYOUTS))
+    return write_pictures(root, n, seed, "lc25000", tuple(_CLASSES), layout, with_clusters)
+
+
+def write_pictures(
+    root: Path, n: int, seed: int, source: str, folders: Sequence[str], layout: str, with_clusters: bool
+) -> list[Expected]:
+    """Write the pictures of some of the five classes.
+
+    Args:
+        root (`pathlib.Path`): folder to write into.
+        n (`int`): number of pictures.
+        seed (`int`): seed of the content.
+        source (`str`): name of the source, for messages.
+        folders (`Sequence[str]`): the class folders, in the order of the result.
+        layout (`str`): as in `make`.
+        with_clusters (`bool`): as in `make`.
+
+    Returns:
+        `list[Expected]`: as in `make`.
+
+    Raises:
+        OptionError: no such layout.
+    """
+    check_choice(source, "layout", layout, tuple(_LAYOUTS))
     expected = []
-    for place, (folder, class_name) in enumerate(_CLASSES.items()):
-        count = n // 5 + (place < n % 5)
+    for place, folder in enumerate(folders):
+        count = n // len(folders) + (place < n % len(folders))
         originals = rng(seed, "lc25000", folder).permutation(np.arange(count) // _SIBLINGS)
         rows: list[list[object]] = [["cluster_label", "img_path"]]
         organ = folder.split("_")[0]
@@ -102,7 +126,7 @@ def make(
                 "cluster": f"{folder}/{original}",
                 "size": (768, 768),
             }
-            expected.append(Expected(name, None, name, (class_name,), values))
+            expected.append(Expected(name, None, name, (_CLASSES[folder],), values))
         if with_clusters:
             write_csv(root / f"LC25000-clean/annotations/{folder}/UNI/resize_only/final_clusters.csv", rows)
     write_bytes(root / ".DS_Store", b"\x00\x00\x00\x01Bud1" + bytes(64))

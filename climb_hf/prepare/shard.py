@@ -137,8 +137,9 @@ def _features(task: ShardTask) -> "Features":
 
     source, options = get_source(task.source), task.options
     scheme = source.label_scheme(options.labels, options.extra)
+    names = LabelMapper(source, scheme).names
     return schema.features(
-        source.family, LabelMapper(source, scheme).names, channels=len(source.channels), bit_depth=options.bit_depth
+        source.family_for(options), names, channels=len(source.channels), bit_depth=options.bit_depth
     )
 
 

@@ -8,17 +8,18 @@ from pathlib import Path
 __all__ = ["file_digest", "first_copies"]
 
 
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's content as 64 hexadecimal digits.
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """Return the digest of a file's content as hexadecimal digits.
 
     Args:
         path (`Path`): the file; it is read in blocks.
+        algorithm (`str`, *optional*, defaults to `"sha256"`): or `"md5"`, where a publisher gives no other.
 
     Returns:
         `str`.
     """
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def first_copies(root: Path, files: Sequence[str]) -> dict[str, str]:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from climb_hf.errors import LabelError, SchemaError
-from climb_hf.readers.tables import read_csv_rows
+from climb_hf.readers.tables import find_table, read_csv_rows
 from climb_hf.vocabulary import SourceVocabulary
 
-__all__ = ["Findings", "read_findings"]
+__all__ = ["Findings", "read_findings", "study_findings"]
 
 _VALUES = {"": None, "1.0": 1.0, "0.0": 0.0, "-1.0": -1.0, "1": 1.0, "0": 0.0, "-1": -1.0}
 
@@ -100,3 +100,22 @@ def _findings(path: Path, cells: tuple[str, ...], vocabulary: SourceVocabulary) 
         tuple(name for name, value in values.items() if value == 1.0),
         tuple(name for name, value in values.items() if value == -1.0),
     )
+
+
+def study_findings(path: Path, vocabulary: SourceVocabulary, *, is_needed: bool) -> dict[str, Findings]:
+    """Read a table of one row per study.
+
+    Args:
+        path (`Path`): the table, with a column `study_id`.
+        vocabulary (`SourceVocabulary`): the findings.
+        is_needed (`bool`): whether its absence is an error.
+
+    Returns:
+        `dict[str, Findings]`: by study; empty where the table is absent and not needed.
+
+    Raises:
+        LayoutError: the table is needed and absent.
+    """
+    if not is_needed and find_table(path) is None:
+        return {}
+    return {row["study_id"]: found for row, found in read_findings(path, vocabulary, ("study_id",))}

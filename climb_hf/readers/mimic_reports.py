@@ -14,7 +14,7 @@ from pathlib import Path
 from climb_hf.errors import OptionError
 from climb_hf.readers.integrity import damage_named
 
-__all__ = ["read_report", "report_places", "report_sections", "report_summary"]
+__all__ = ["read_report", "report_places", "report_sections", "report_summary", "watched_reports"]
 
 ARCHIVE = "mimic-cxr-reports.zip"
 #: Where the reports of the sister project are looked for, relative to the folder of the pictures, in this order.
@@ -99,6 +99,21 @@ def report_places(root: Path, given: str | None = None) -> Iterator[Path]:
                 yield folder
         if (base / ARCHIVE).is_file():
             yield base / ARCHIVE
+
+
+def watched_reports(root: Path) -> Iterator[Path]:
+    """Yield the paths that change when reports are added, for the fingerprint of a build.
+
+    Args:
+        root (`Path`): folder of the pictures.
+
+    Returns:
+        `Iterator[Path]`: places of reports, and of each group of patients the first one's folder.
+    """
+    for place in report_places(root):
+        yield place
+        for folder in sorted(place.glob("files/p1?")):  # unpacked reports touch the patients' folders only
+            yield from sorted(folder.glob("p*"))[:1]
 
 
 def read_report(root: Path, subject: str, study: str, given: str | None = None) -> str | None:

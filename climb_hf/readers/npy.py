@@ -11,14 +11,14 @@ import os
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from climb_hf.errors import CorruptFileError
 
-__all__ = ["NpyHeader", "read_npy_header", "read_npy_row", "read_npy_strings"]
+__all__ = ["NpyHeader", "parse_npy_header", "read_npy_header", "read_npy_row", "read_npy_strings"]
 
 
 @dataclass(frozen=True)
@@ -63,17 +63,33 @@ def read_npy_header(path: Path) -> NpyHeader:
 @functools.lru_cache(maxsize=16)
 def _header(path: Path, _size: int, _modified: int) -> NpyHeader:
     with path.open("rb") as stream:
-        try:
-            version = np.lib.format.read_magic(stream)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, is_fortran, dtype = read(stream)
-        except (ValueError, TypeError, SyntaxError, RecursionError, EOFError) as error:
-            raise CorruptFileError(f"`{path}`: expected a NumPy array file ({error}). Fetch it again.") from error
-        if is_fortran and len(shape) > 1:
-            raise CorruptFileError(f"`{path}`: expected an array in row-major order, found column-major order.")
-        if not shape:
-            raise CorruptFileError(f"`{path}`: expected an array with a first axis, found a single value.")
-        return NpyHeader(shape, dtype, stream.tell())
+        return parse_npy_header(stream, f"`{path}`")
+
+
+def parse_npy_header(stream: IO[bytes], name: str) -> NpyHeader:
+    """Read the head of a NumPy array from an open stream, which stands at the first element afterwards.
+
+    Args:
+        stream: binary stream at the first byte of the array file; it must be able to tell its position.
+        name (`str`): what to call it in an error.
+
+    Returns:
+        [`NpyHeader`].
+
+    Raises:
+        CorruptFileError: it does not begin with the head of an array in row-major order.
+    """
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, is_fortran, dtype = read(stream)
+    except (ValueError, TypeError, SyntaxError, RecursionError, EOFError) as error:
+        raise CorruptFileError(f"{name}: expected a NumPy array file ({error}). Fetch it again.") from error
+    if is_fortran and len(shape) > 1:
+        raise CorruptFileError(f"{name}: expected an array in row-major order, found column-major order.")
+    if not shape:
+        raise CorruptFileError(f"{name}: expected an array with a first axis, found a single value.")
+    return NpyHeader(shape, dtype, stream.tell())
 
 
 def read_npy_row(path: Path, row: int) -> NDArray[Any]:

@@ -79,6 +79,8 @@ def read_csv_rows(
     delimiter: str = ",",
     encoding: str = "utf-8-sig",
     ragged: Literal["error", "last"] = "error",
+    longest_cell: int | None = None,
+    header: Sequence[str] = (),
 ) -> Iterator[dict[str, str]]:
     r"""Read a table with a header line row by row; cells are addressed by column name, never by position.
 
@@ -93,6 +95,9 @@ def read_csv_rows(
         encoding (`str`, *optional*, defaults to `"utf-8-sig"`): the default takes UTF-8 with or without a mark.
         ragged (`str`, *optional*, defaults to `"error"`): `"last"` joins the cells beyond the last column to it, for
             tables whose last column holds unquoted delimiters.
+        longest_cell (`int`, *optional*): characters of the longest cell, where a table has longer ones than the
+            131,072 beyond which a cell counts as damage.
+        header (`Sequence[str]`, *optional*): names of the columns of a table that has no header line.
 
     Returns:
         `Iterator[dict[str, str]]`: column name -> cell, in the order of the file.
@@ -112,18 +117,19 @@ def read_csv_rows(
     file = find_table(path)
     if file is None:
         raise missing_table(path)
-    return _rows(file, required, delimiter, encoding, ragged == "last")
+    return _rows(file, required, delimiter, encoding, ragged == "last", longest_cell, header)
 
 
 def _rows(
-    file: Path, required: Sequence[str], delimiter: str, encoding: str, join_last: bool
-) -> Iterator[dict[str, str]]:
+    file: Path, required: Sequence[str], delimiter: str, encoding: str, join_last: bool, longest_cell: int | None,
+    header: Sequence[str],
+) -> Iterator[dict[str, str]]:  # fmt: skip
     with _open_text(file, encoding) as stream:
         reader = csv.reader(stream, delimiter=delimiter)
-        names = [name.strip() for name in next(reader, [])]
+        names = [name.strip() for name in (header or next(reader, []))]
         check_header(names, required, file)
         width = len(names)
-        for row in reader:
+        for row in reader if longest_cell is None else _long_rows(reader, longest_cell):
             if len(row) != width:
                 if not row:
                     continue
@@ -134,6 +140,19 @@ def _rows(
                     )
                 row[width - 1 :] = [delimiter.join(row[width - 1 :])]
             yield dict(zip(names, row, strict=False))  # lengths are equal here
+
+
+def _long_rows(reader: Iterator[list[str]], longest_cell: int) -> Iterator[list[str]]:
+    """Read rows of long cells; the limit holds for the whole process, so it is raised for the moment only."""
+    while True:
+        usual = csv.field_size_limit(longest_cell)
+        try:
+            row = next(reader, None)
+        finally:
+            csv.field_size_limit(usual)
+        if row is None:
+            return
+        yield row
 
 
 @contextmanager

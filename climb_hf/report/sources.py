@@ -9,7 +9,7 @@ __all__ = ["source_facts", "source_rows", "source_text"]
 
 
 def source_rows(
-    modality: str | None = None, family: str | None = None, access: str | None = None
+    modality: str | None = None, family: str | None = None, access: str | None = None, benchmark: str | None = None
 ) -> list[dict[str, Any]]:
     """Return one row per source that fits, for tables.
 
@@ -17,17 +17,19 @@ def source_rows(
         modality (`str`, *optional*): as in `climb_hf.list_sources`.
         family (`str`, *optional*): likewise.
         access (`str`, *optional*): likewise.
+        benchmark (`str`, *optional*): likewise.
 
     Returns:
-        `list[dict]`: name, modality, family, classes, train, test, access, licence, redistributable.
+        `list[dict]`: name, benchmark, modality, family, classes, train, test, access, licence, redistributable.
     """
     rows = []
-    for name in list_sources(modality, family, access):
+    for name in list_sources(modality, family, access, benchmark):
         source = get_source(name)
         sizes = source.published_splits
         rows.append(
             {
                 "source": name,
+                "benchmark": source.benchmark,
                 "modality": source.modality,
                 "family": source.family,
                 "classes": len(source.classes),
@@ -65,6 +67,7 @@ def source_facts(name: str) -> dict[str, Any]:
         "name": name,
         "title": source.title,
         "homepage": source.homepage,
+        "benchmark": source.benchmark,
         "modality": source.modality,
         "family": source.family,
         "domains": list(source.domains),
@@ -78,6 +81,7 @@ def source_facts(name: str) -> dict[str, Any]:
             {"class": class_name, "concept": concept, "raw_values": raw[class_name]}
             for class_name, concept in zip(source.classes, source.concepts, strict=True)
         ],
+        "zero_shot_names": list(source.zero_shot_names),
         "published_splits": dict(source.published_splits),
         "split_by": list(source.splits),
         "unavailable_splits": dict(source.unavailable_splits),
@@ -104,6 +108,7 @@ def source_text(name: str) -> str:
     facts = source_facts(name)
     sizes = ", ".join(f"{split} {size:,}" for split, size in facts["published_splits"].items()) or "not published"
     rows = [
+        ("benchmark", facts["benchmark"]),
         ("modality", f"{facts['modality']} ({facts['family']})"),
         ("domains", ", ".join(facts["domains"])),
         ("tasks", ", ".join(facts["tasks"])),

@@ -1,5 +1,6 @@
 """The typer application that the modules of commands register with."""
 
+import importlib
 import json
 from collections.abc import Mapping, Sequence
 
@@ -8,6 +9,9 @@ import typer
 from climb_hf.report.tables import format_table
 
 __all__ = ["app", "show"]
+
+#: Modules with commands, in the order of the help.
+_MODULES = ("data", "download", "audit", "prepare", "models", "image_text")
 
 app = typer.Typer(
     name="climb",
@@ -32,17 +36,8 @@ def show(rows: Sequence[Mapping[str, object]], *, as_json: bool, columns: Sequen
 
 def _register() -> None:
     """Import the modules whose commands belong to the application."""
-    from climb_hf.cli.audit import register as register_audit
-    from climb_hf.cli.data import register as register_data
-    from climb_hf.cli.download import register as register_download
-    from climb_hf.cli.models import register as register_models
-    from climb_hf.cli.prepare import register as register_prepare
-
-    register_data(app)
-    register_audit(app)
-    register_download(app)
-    register_models(app)
-    register_prepare(app)
+    for module in _MODULES:
+        importlib.import_module(f"climb_hf.cli.{module}").register(app)
 
 
 _register()

@@ -9,6 +9,7 @@ from climb_hf.metrics.bootstrap import cluster_weights, interval_of
 from climb_hf.metrics.calibration import brier_score, expected_calibration_error
 from climb_hf.metrics.masked import masked_metrics
 from climb_hf.metrics.regression import age_bands, mean_absolute_error
+from climb_hf.metrics.retrieval import retrieval_metrics
 from climb_hf.metrics.scoring import METRIC_NAMES
 from climb_hf.metrics.significance import compare_scores, delong_test
 
@@ -25,4 +26,5 @@ __all__ = [
     "interval_of",
     "masked_metrics",
     "mean_absolute_error",
+    "retrieval_metrics",
 ]

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import datasets
 
@@ -27,7 +27,10 @@ from climb_hf.origin import origin_line
 from climb_hf.registry import get_source, near_names, source_names
 from climb_hf.source import Options, Record, Source
 
-__all__ = ["DAMAGE", "Climb", "ClimbConfig", "raw_folder", "raw_root", "read_record"]
+if TYPE_CHECKING:
+    from climb_hf.qa.questions import QuestionMaker
+
+__all__ = ["DAMAGE", "Climb", "ClimbConfig", "question_maker", "raw_folder", "raw_root", "read_record"]
 
 logger = logging.getLogger(__name__)
 
@@ -115,9 +118,12 @@ class Climb(datasets.GeneratorBasedBuilder):
             config_kwargs["data_dir"] = str(Path(config_kwargs["data_dir"]).expanduser().absolute())
         config, config_id = super()._create_builder_config(config_name, custom_features, config_id, **config_kwargs)
         self._options = config.options()
+        self._maker = question_maker(source, self._options)  # refuses a source without questions before all else
         with _doctor_named(source, config.data_dir):
             self._root = raw_root(source, config.data_dir)
         named = [Path(value) for value in config_kwargs.values() if isinstance(value, str) and value]
+        if self._maker is not None:
+            named.append(self._maker.template_file)
         self.hash = raw_fingerprint(source, self._root, self.hash, [path for path in named if path.is_file()])
         return config, config_id
 
@@ -140,22 +146,25 @@ class Climb(datasets.GeneratorBasedBuilder):
         source, options = self.source, self._options
         text = f"{source.title}. {' '.join(source.cautions)}".strip()
         self._writer_batch_size = self._writer_batch_size or _WRITER_BATCH_SIZES.get(source.family_for(options))
+        own = schema.features(
+            source.family_for(options),
+            LabelMapper(source, source.label_scheme(options.labels, options.extra)).names,
+            channels=len(source.channels),
+            bit_depth=options.bit_depth,
+        )
         return datasets.DatasetInfo(
             description=f"{text}\n\n{origin_line(source, self.config.changed_options())}",
             citation=source.citation,
             homepage=source.homepage,
             license=source.license,
-            features=schema.features(
-                source.family_for(options),
-                LabelMapper(source, source.label_scheme(options.labels, options.extra)).names,
-                channels=len(source.channels),
-                bit_depth=options.bit_depth,
-            ),
+            features=own if self._maker is None else self._maker.features,
         )
 
     def _split_generators(self, dl_manager: object) -> list[datasets.SplitGenerator]:
         with _doctor_named(self.source, str(self._root)):
             index = build_index(self.source, self._root, self._options)
+        if self._maker is not None:
+            self._maker.leave_out(index)
         self._index_report = index.report()
         if not self._output_dir:  # streaming: no summary follows
             BuildLog.judge(self.source, self._index_report.failures, self._index_report, strict=self._options.strict)
@@ -177,7 +186,7 @@ class Climb(datasets.GeneratorBasedBuilder):
         position = 0
         for shard in shards:
             for record in shard:
-                example = read_record(source, record, self._root, options, mapper)
+                example = read_record(source, record, self._root, options, self._maker or mapper, split)
                 if isinstance(example, Failure):
                     if log.add(example):
                         return  # the summary raises: the limit is passed, or the build is strict
@@ -273,8 +282,22 @@ def _shards(records: list[Record]) -> list[list[Record]]:
     return [records[start : start + size] for start in range(0, len(records), size)] if records else []
 
 
+def question_maker(source: Source, options: Options) -> "QuestionMaker | None":
+    """Return what makes the rows of a build with `qa=True`, and knows their features; nothing for other builds."""
+    if not options.qa:
+        return None
+    from climb_hf.qa.examples import maker_of
+
+    return maker_of(source, options)
+
+
 def read_record(
-    source: Source, record: Record, root: Path, options: Options, mapper: LabelMapper
+    source: Source,
+    record: Record,
+    root: Path,
+    options: Options,
+    mapper: "LabelMapper | QuestionMaker",
+    split: str,
 ) -> dict[str, Any] | Failure:
     """Make the example of a record, or say why it cannot be made.
 
@@ -283,7 +306,8 @@ def read_record(
         record (`Record`): a record of its index.
         root (`Path`): root of its raw data.
         options (`Options`): checked options.
-        mapper (`LabelMapper`): of the label scheme that the options choose.
+        mapper (`LabelMapper`): of the label scheme that the options choose; or what makes questions, with `qa`.
+        split (`str`): split of the record, which questions carry.
 
     Returns:
         `dict`, the columns by name as the builder takes them, or the `Failure` that names file and reason.
@@ -294,8 +318,10 @@ def read_record(
     from climb_hf.readers.integrity import check
 
     try:
-        for file in record.files:
+        for file in record.files if isinstance(mapper, LabelMapper) or mapper.has_media else ():
             check(root / file, options.verify)
+        if not isinstance(mapper, LabelMapper):
+            return mapper.row(record, split, source.read(record, root, options) if mapper.has_media else {})
         columns = source.read(record, root, options)
         return _example(source, record, columns, mapper, source.family_for(options))
     except OptionError:

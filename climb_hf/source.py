@@ -21,7 +21,10 @@ Family = Literal["image", "frames", "signal", "graph", "expression", "multimodal
 Access = Literal["open", "registration", "credentialed", "application", "competition"]
 
 #: Options every source understands, beside those of its family and its own `extra_options`.
-COMMON_OPTIONS = ("labels", "split_by", "split_file", "validation", "seed", "strict", "verify")
+COMMON_OPTIONS = (
+    "labels", "split_by", "split_file", "validation", "seed", "strict", "verify", "qa", "qa_seed", "qa_paraphrase",
+    "qa_order",
+)  # fmt: skip
 #: Options of each family, see `Options`.
 FAMILY_OPTIONS: dict[str, tuple[str, ...]] = {
     "image": ("image_size",),
@@ -117,6 +120,10 @@ class Options:
         bit_depth (`int`, *optional*, defaults to `8`): 8 or 16 bits per grey value.
         sampling_rate (`float`, *optional*): Hz; signals are taken or resampled at this rate.
         length (`int`, *optional*): samples; longer signals are cut at the end, shorter ones padded with NaN.
+        qa (`bool`, *optional*, defaults to `False`): rows are questions for vision-language models, see `climb_hf.qa`.
+        qa_seed (`int`, *optional*, defaults to `0`): seed of the order of the choices and of random wordings.
+        qa_paraphrase (`int` or `"random"`, *optional*, defaults to `0`): which wording of the question.
+        qa_order (`str`, *optional*, defaults to `"shuffled"`): `"shuffled"` or `"fixed"` order of the choices.
         extra (`Mapping`): options that belong to one source only.
     """
 
@@ -133,6 +140,10 @@ class Options:
     bit_depth: int = 8
     sampling_rate: float | None = None
     length: int | None = None
+    qa: bool = False
+    qa_seed: int = 0
+    qa_paraphrase: int | str = 0
+    qa_order: str = "shuffled"
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -199,6 +210,8 @@ class Source:
     pair_options: ClassVar[Mapping[str, Any]] = {}
     #: Glob patterns of the files whose name, size and time make the cache fingerprint of the raw data.
     fingerprint_patterns: ClassVar[tuple[str, ...]] = ()
+    #: Template of the source's questions, the keys of `climb_hf/qa/templates.yaml`; those of the library stand there.
+    qa_template: ClassVar[Mapping[str, Any] | None] = None
     #: Names one of which marks the root folder of the raw data.
     root_markers: ClassVar[tuple[str, ...]]
     #: Benchmark the source belongs to: `"climb"`, or `"openpmc"` for those of the Open-PMC-18M evaluation alone.
@@ -264,6 +277,7 @@ class Source:
             ("labels", options.labels, self.label_schemes),
             ("verify", options.verify, ("quick", "full", "none")),
             ("bit_depth", options.bit_depth, (8, 16)),
+            ("qa", options.qa, (False, True)),
         ):
             if value not in allowed:
                 raise OptionError(f"{self.name}: `{option}` must be one of {list(allowed)}, got {value!r}.")

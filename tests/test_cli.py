@@ -13,7 +13,19 @@ from climb_hf import cli
 from climb_hf.cli.app import app
 
 runner = CliRunner()
-COMMANDS = sorted(typer.main.get_command(app).commands)
+ROOT = typer.main.get_command(app)
+
+
+def commands(group=ROOT, path=()):
+    """Return every command by its words; a group's commands in place of the group."""
+    found = {}
+    for name, command in group.commands.items():
+        words = (*path, name)
+        found.update(commands(command, words) if hasattr(command, "commands") else {words: command})
+    return found
+
+
+COMMANDS = sorted(ROOT.commands)
 
 
 def run(*arguments):
@@ -27,15 +39,15 @@ def test_the_commands_of_the_foundation_exist():
     assert {"sources", "info", "doctor", "miniature", "train", "evaluate", "push", "quickstart"} <= set(COMMANDS)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_help_shows_an_example_that_parses(command):
-    result = run(command, "--help")
+@pytest.mark.parametrize("path", sorted(commands()), ids=" ".join)
+def test_every_help_shows_an_example_that_parses(path):
+    result = run(*path, "--help")
     assert result.exit_code == 0
-    found = typer.main.get_command(app).commands[command]
+    found = commands()[path]
     words = found.help.split("Example: ")[1].split()
-    assert words[:2] == ["climb", command]
+    assert words[: len(path) + 1] == ["climb", *path]
     assert "Example: climb" in " ".join(result.output.split())
-    parsed = found.make_context(command, words[2:], resilient_parsing=False)
+    parsed = found.make_context(path[-1], words[len(path) + 1 :], resilient_parsing=False)
     assert parsed.params
 
 

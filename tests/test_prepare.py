@@ -363,3 +363,13 @@ def test_command_exits_with_1_and_one_message(tmp_path):
     assert run.returncode == 1
     assert "climb miniature ptbxl" in output
     assert "Traceback" not in output
+
+
+def test_questions_are_prepared_like_any_other_build(miniatures, tmp_path):
+    raw, _ = miniatures("aptos2019", 12)
+    prepare({"aptos2019": raw}, tmp_path / "out", options={"aptos2019": {"qa": True}}, **SMALL)
+    expected = climb_hf.load_dataset("aptos2019", raw, split="test", qa=True, cache_dir=tmp_path / "cache")
+    found = datasets.load_dataset(str(tmp_path / "out"), split="test", cache_dir=str(tmp_path / "cache"))
+    assert found.features == expected.features
+    assert found["question"] == expected["question"]
+    assert found[0]["images"][0].size == expected[0]["images"][0].size

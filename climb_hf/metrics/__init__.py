@@ -8,6 +8,7 @@ from climb_hf.metrics.auc import auc_matrix, binary_auc
 from climb_hf.metrics.bootstrap import cluster_weights, interval_of
 from climb_hf.metrics.calibration import brier_score, expected_calibration_error
 from climb_hf.metrics.masked import masked_metrics
+from climb_hf.metrics.qa import QA_METRICS, qa_match
 from climb_hf.metrics.regression import age_bands, mean_absolute_error
 from climb_hf.metrics.retrieval import retrieval_metrics
 from climb_hf.metrics.scoring import METRIC_NAMES
@@ -15,6 +16,7 @@ from climb_hf.metrics.significance import compare_scores, delong_test
 
 __all__ = [
     "METRIC_NAMES",
+    "QA_METRICS",
     "age_bands",
     "auc_matrix",
     "binary_auc",
@@ -26,5 +28,6 @@ __all__ = [
     "interval_of",
     "masked_metrics",
     "mean_absolute_error",
+    "qa_match",
     "retrieval_metrics",
 ]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from climb_hf.metrics.auc import class_aucs, parallel, thread_count
 from climb_hf.metrics.bootstrap import RankPlan, cluster_weights, resampled_aucs, weighted_sums
 
-__all__ = ["METRIC_NAMES", "Decided", "decide", "mean_defined", "measure", "resample"]
+__all__ = ["METRIC_NAMES", "Decided", "class_rates", "decide", "mean_defined", "measure", "resample"]
 
 Definition = Literal["climb", "paper"]
 Values = dict[str, NDArray[np.float64]]
@@ -182,8 +182,16 @@ def _ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> NDArray[np.flo
     return np.divide(numerator, denominator, out=np.full(shape, np.nan), where=np.asarray(denominator) > 0)
 
 
-def _rates(counts: NDArray[Any], definition: Definition) -> Values:
-    """Rates per class from `counts` = true positives, positives, decided positive, cells; each `(…, K)`."""
+def class_rates(counts: NDArray[Any], definition: Definition = "climb") -> Values:
+    """Rates per class; NaN where a denominator is zero.
+
+    Args:
+        counts (`NDArray`): true positives, positives, decided positive, cells; each of shape `(…, K)`.
+        definition (`str`, *optional*, defaults to `"climb"`): `"paper"` leaves out classes without both outcomes.
+
+    Returns:
+        `dict`: `sensitivity`, `specificity`, `f1` and `accuracy`, each of shape `(…, K)`.
+    """
     both, positive, decided, cells = counts
     negative = cells - positive
     rates = {
@@ -244,7 +252,7 @@ def measure(source: Decided, num_threads: int | None = None) -> tuple[Values, Va
     threads = thread_count(num_threads, source.outcomes.size)
     counts = np.array(parallel(count, range(n_classes), threads), dtype=np.int64).reshape(n_classes, 4).T
     areas = class_aucs(source.outcomes, source.ranking, source.counted, num_threads)
-    per_class = {"auc": areas, **_rates(counts, source.definition)}
+    per_class = {"auc": areas, **class_rates(counts, source.definition)}
     hits, whole = np.count_nonzero(source.hits), np.count_nonzero(source.whole)
     return _summary(source, per_class, np.array(hits), np.array(whole)), per_class, counts
 
@@ -284,7 +292,7 @@ def resample(
             total = weights.sum(axis=1, dtype=np.float64)[:, None]
             counts = np.concatenate([counts, np.broadcast_to(total, counts.shape[1:])[None]])
         areas = resampled_aucs(weights, plans, counts[1], counts[3] - counts[1], num_threads)
-        per_class = {"auc": areas, **_rates(counts, source.definition)}
+        per_class = {"auc": areas, **class_rates(counts, source.definition)}
         chunks.append({**_summary(source, per_class, sums[:, -2], sums[:, -1]), "areas": areas})
     joined = {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
     return joined, joined.pop("areas")

@@ -132,10 +132,13 @@ def stored_size(task: ShardTask) -> float:
 
 def _features(task: ShardTask) -> "Features":
     from climb_hf import schema
+    from climb_hf.builder import question_maker
     from climb_hf.labels import LabelMapper
     from climb_hf.registry import get_source
 
     source, options = get_source(task.source), task.options
+    if (maker := question_maker(source, options)) is not None:
+        return maker.features
     scheme = source.label_scheme(options.labels, options.extra)
     names = LabelMapper(source, scheme).names
     return schema.features(
@@ -159,16 +162,16 @@ def _row_groups(task: ShardTask, features: "Features", failures: list[Failure]) 
 
 def _examples(task: ShardTask, features: "Features", failures: list[Failure]) -> Iterator[dict[str, Any]]:
     """Yield the examples of the builder with their pictures embedded."""
-    from climb_hf.builder import DAMAGE, read_record
+    from climb_hf.builder import DAMAGE, question_maker, read_record
     from climb_hf.hub.pictures import embedded, is_picture
     from climb_hf.labels import LabelMapper
     from climb_hf.registry import get_source
 
     source, root, options = get_source(task.source), Path(task.root), task.options
-    mapper = LabelMapper(source, source.label_scheme(options.labels, options.extra))
+    mapper = question_maker(source, options) or LabelMapper(source, source.label_scheme(options.labels, options.extra))
     pictures = [name for name, feature in features.items() if is_picture(feature)]
     for record in task.records:
-        example = read_record(source, record, root, options, mapper)
+        example = read_record(source, record, root, options, mapper, task.split)
         if not isinstance(example, Failure):
             try:
                 example = {**example, **{name: embedded(example[name]) for name in pictures}}

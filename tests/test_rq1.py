@@ -7,8 +7,8 @@ from typer.testing import CliRunner
 
 from climb_hf.cli.app import app
 from climb_hf.errors import AccessError, OptionError
+from climb_hf.protocols.demographics import demographics
 from climb_hf.protocols.multitask import Run, evaluate, train
-from climb_hf.protocols.scoring import demographics
 from climb_hf.protocols.search import search
 from climb_hf.protocols.single_task import evaluate_each, train_each
 from climb_hf.results import read_results

@@ -8,7 +8,7 @@ from climb_hf.errors import AccessError, OptionError
 from climb_hf.models.catalogue import ModelEntry, entry_of
 from climb_hf.registry import get_source
 
-__all__ = ["build_model", "build_processor", "check_inputs", "load_checkpoint"]
+__all__ = ["architecture_of", "build_model", "build_processor", "check_inputs", "load_checkpoint"]
 
 #: Families of sources by what a model reads.
 _FAMILIES = {"image": ("image", "frames"), "ecg": ("signal",), "eeg": ("signal",), "graph": ("graph",)}
@@ -139,3 +139,33 @@ def load_checkpoint(checkpoint: str | Path) -> tuple[Any, Any, Path]:
             f"expected a checkpoint in the folder or Hub repository `{place}`, but it cannot be loaded: {error} "
             "Pass what `climb train --to DIR` was given, or USER/NAME of a repository."
         ) from error
+
+
+def architecture_of(model: Any, facts: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - any classifier
+    """Name what was scored, for `settings` of the results and the tables of the reports.
+
+    Args:
+        model: the classifier.
+        facts (`Mapping`): facts of its training, with `sources` where they are known.
+
+    Returns:
+        `dict`: `architecture` (a preset of the vision models or their backbone, else the model of `docs/models.md`, a
+        graph model with its convolution), and `training`: `"multitask"` or `"single-task"`, where it is known.
+    """
+    config, name = model.config, entry_of(model.config.model_type).name
+    if name == "vision":
+        from climb_hf.models.vision.presets import VISION_PRESETS
+
+        name = next(
+            (
+                preset.name
+                for preset in VISION_PRESETS.values()
+                if preset.config.get("backbone", preset.weights) == config.backbone
+            ),
+            config.backbone,
+        )
+    elif name == "graph":
+        name = f"graph_{config.convolution}"
+    n_sources = len(facts.get("sources") or ())
+    training = {"training": "multitask" if n_sources > 1 else "single-task"} if n_sources else {}
+    return {"architecture": name, **training}

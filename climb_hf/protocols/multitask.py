@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from climb_hf.mixture import combine, label_schemes, source_options
 from climb_hf.models.catalogue import entry_of
-from climb_hf.protocols.checkpoints import build_model, build_processor, check_inputs, load_checkpoint
+from climb_hf.protocols.checkpoints import architecture_of, build_model, build_processor, check_inputs, load_checkpoint
 from climb_hf.protocols.data import Sources, data_fingerprint, is_synthetic, load_parts, model_classes
-from climb_hf.protocols.scoring import architecture_of, demographics
+from climb_hf.protocols.demographics import demographics
+from climb_hf.protocols.scoring import WITHOUT_DUPLICATES
 from climb_hf.provenance import provenance, recipe_hash
 from climb_hf.training.recipes import load_recipe
 
@@ -29,8 +30,6 @@ logger = logging.getLogger(__name__)
 
 #: Facts of the training that a checkpoint keeps beside its weights.
 TRAINING_FILE, HISTORY_FILE = "training.json", "history.json"
-#: Marks results scored without the test records that are copies of another record.
-WITHOUT_DUPLICATES = {"without_duplicates": True}
 
 
 @dataclass

@@ -1,62 +1,198 @@
-"""What the rows of an evaluation carry beside their numbers: who the patients are, and what was scored."""
+"""From scores over the classes of one source to result rows: what the probe and the transfer protocol share."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from climb_hf.models.catalogue import entry_of
+import numpy as np
+
+from climb_hf.protocols.data import data_fingerprint
+from climb_hf.provenance import provenance
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["architecture_of", "demographics"]
+    from climb_hf.results import ResultRow
+
+__all__ = ["WITHOUT_DUPLICATES", "ScoredSource", "common_facts", "duplicates_of", "predicted_rows", "score_source"]
+
+#: Marks results scored without the test records that are copies of another record.
+WITHOUT_DUPLICATES = {"without_duplicates": True}
 
 
-def demographics(dataset: "Dataset", rows: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return sex and age band of each predicted row, for `subgroups` of the metrics.
+@dataclass(frozen=True)
+class ScoredSource:
+    """Which source is scored, over which classes.
 
     Args:
-        dataset (`Dataset`): the records that were scored.
-        rows (`Mapping`): `ids` and `sources` of the predicted rows, in their order; a record may stand several times.
+        name (`str`): the source.
+        concepts (`list[str]`): its classes V_k in order; columns of the scores.
+        multi_label (`bool`): whether a record may have any number of them.
+        duplicates (`frozenset[str]`): ids of scored records that are copies of another record.
+    """
+
+    name: str
+    concepts: list[str]
+    multi_label: bool
+    duplicates: frozenset[str] = field(default_factory=frozenset)
+
+
+def duplicates_of(dataset: "Dataset") -> frozenset[str]:
+    """Return the ids of the records that name another record as the same content.
+
+    Args:
+        dataset (`Dataset`): rows with our columns.
 
     Returns:
-        `dict[str, list[str]]`: `sex` and `age`, each with one value per row; `"unknown"` where it is not said.
+        `frozenset[str]`.
     """
-    from climb_hf.metrics import age_bands
+    columns = dataset.select_columns(["id", "duplicate_of"]).with_format(None)
+    return frozenset(id_ for id_, of in zip(columns["id"], columns["duplicate_of"], strict=True) if of)
 
-    columns = dataset.select_columns(["source", "id", "sex", "age"]).with_format(None)[:]
-    of_record = {
-        (source, id_): (sex, age)
-        for source, id_, sex, age in zip(*(columns[key] for key in ("source", "id", "sex", "age")), strict=True)
+
+def common_facts(protocol: str, dataset: "Dataset", split: str, **facts: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return the fields that every result row of a protocol has.
+
+    Args:
+        protocol (`str`): its name.
+        dataset (`Dataset`): the rows that are scored.
+        split (`str`): their split.
+        **facts: further fields of `ResultRow`.
+
+    Returns:
+        `dict`.
+    """
+    return {
+        "protocol": protocol,
+        "split": split,
+        "date": datetime.now(UTC).date().isoformat(),
+        "versions": provenance(),
+        "data_fingerprint": data_fingerprint(dataset),
+        **facts,
     }
-    found = [of_record[key] for key in zip(rows["sources"], rows["ids"], strict=True)]
-    return {"sex": [sex or "unknown" for sex, _ in found], "age": age_bands([age for _, age in found])}
 
 
-def architecture_of(model: Any, facts: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - any classifier
-    """Name what was scored, for `settings` of the results and the tables of the reports.
+def predicted_rows(
+    source: ScoredSource,
+    scores: np.ndarray,
+    targets: tuple[np.ndarray, np.ndarray],
+    ids: Sequence[str],
+    groups: Sequence[str | None],
+) -> dict[str, Any]:
+    """Put scores over V_k in the form of `ClimbTrainer.predict_rows`, for `score_source` and `save_rows`.
 
     Args:
-        model: the classifier.
-        facts (`Mapping`): facts of its training, with `sources` where they are known.
+        source (`ScoredSource`): the source.
+        scores (`np.ndarray`): (n, K) logits.
+        targets (`tuple[np.ndarray, np.ndarray]`): (n, K) bool positives and known cells.
+        ids (`Sequence[str]`): records.
+        groups (`Sequence[str | None]`): patients.
 
     Returns:
-        `dict`: `architecture` (a preset of the vision models or their backbone, else the model of `docs/models.md`, a
-        graph model with its convolution), and `training`: `"multitask"` or `"single-task"`, where it is known.
+        `dict`.
     """
-    config, name = model.config, entry_of(model.config.model_type).name
-    if name == "vision":
-        from climb_hf.models.vision.presets import VISION_PRESETS
+    return {
+        "ids": list(ids),
+        "sources": [source.name] * len(ids),
+        "groups": list(groups),
+        "references": targets[0],
+        "scores": scores.astype(np.float32),
+        "target_mask": targets[1],
+        "exclusive": np.full(len(ids), not source.multi_label),
+        "row_index": np.arange(len(ids), dtype=np.int64),
+    }
 
-        name = next(
-            (
-                preset.name
-                for preset in VISION_PRESETS.values()
-                if preset.config.get("backbone", preset.weights) == config.backbone
-            ),
-            config.backbone,
-        )
-    elif name == "graph":
-        name = f"graph_{config.convolution}"
-    n_sources = len(facts.get("sources") or ())
-    training = {"training": "multitask" if n_sources > 1 else "single-task"} if n_sources else {}
-    return {"architecture": name, **training}
+
+def score_source(
+    rows: Mapping[str, Any],
+    source: ScoredSource,
+    vocabulary: Sequence[str],
+    *,
+    scoring: Mapping[str, Any],
+    facts: Mapping[str, Any],
+) -> "list[ResultRow]":
+    """Score one source; where it names copies, a second time without them.
+
+    Beside the metrics of `climb_hf.metrics.masked_metrics` a single-label source of two classes gets `f1_positive`,
+    the F1 of its second class (id 1 of the protocols), which `settings["positive_class"]` names.
+
+    Args:
+        rows (`Mapping`): as `ClimbTrainer.predict_rows` gives them.
+        source (`ScoredSource`): the source.
+        vocabulary (`Sequence[str]`): names of the columns of the scores.
+        scoring (`Mapping`): `n_bootstrap`, `seed`, optionally `definition` and `confidence`.
+        facts (`Mapping`): fields of every row.
+
+    Returns:
+        `list[ResultRow]`: of the level `"source"`.
+    """
+    found = _score(rows, source, vocabulary, scoring, facts)
+    if not source.duplicates:
+        return found
+    keep = np.array([id_ not in source.duplicates for id_ in rows["ids"]])
+    if keep.all():
+        return found
+    fewer = {
+        key: values[keep] if isinstance(values, np.ndarray) else [v for v, k in zip(values, keep, strict=True) if k]
+        for key, values in rows.items()
+    }
+    settings = {**facts.get("settings", {}), **WITHOUT_DUPLICATES}
+    return found + _score(fewer, source, vocabulary, scoring, {**facts, "settings": settings})
+
+
+def _score(
+    rows: Mapping[str, Any],
+    source: ScoredSource,
+    vocabulary: Sequence[str],
+    scoring: Mapping[str, Any],
+    facts: Mapping[str, Any],
+) -> "list[ResultRow]":
+    from climb_hf.results import ResultRow, rows_from_metrics
+    from climb_hf.training.evaluation import Scheme, score_rows
+
+    scheme = Scheme(vocabulary, {source.name: source.concepts}, {source.name: source.multi_label})
+    if not rows["ids"]:
+        return [ResultRow(**facts, source=source.name, metric="auc", value=math.nan, n=0, reason="no row to score")]
+    _, table = score_rows(dict(rows), rows["sources"], scheme, **scoring)
+    found = [row for row in rows_from_metrics(table, **facts) if row.level == "source"]
+    if not source.multi_label and len(source.concepts) == 2:
+        found.append(_positive_f1(rows, source, scheme.columns[source.name], scoring, facts))
+    return found
+
+
+def _positive_f1(
+    rows: Mapping[str, Any],
+    source: ScoredSource,
+    columns: Sequence[int],
+    scoring: Mapping[str, Any],
+    facts: Mapping[str, Any],
+) -> "ResultRow":
+    """Return the F1 of the second class, with its interval over resampled patients."""
+    from climb_hf.metrics import cluster_weights, interval_of
+    from climb_hf.metrics.bootstrap import codes_of
+    from climb_hf.results import ResultRow
+
+    kept = np.flatnonzero(rows["references"][:, columns].sum(axis=1) == 1)
+    truth = rows["references"][kept, columns[1]].astype(np.int64)
+    called = (rows["scores"][kept][:, columns].argmax(axis=1) == 1).astype(np.int64)
+    patients = [rows["groups"][row] or f"record {rows['ids'][row]}" for row in kept]
+    codes, present = codes_of(patients)
+    counts = np.stack([truth * called, truth + called], axis=1)  # F1 = 2 TP / (2 TP + FP + FN)
+    hits, total = counts.sum(axis=0)
+    value = float(2 * hits / total) if total else math.nan
+    settings = {**facts.get("settings", {}), "positive_class": source.concepts[1]}
+    interval, n_bootstrap = None, scoring.get("n_bootstrap", 0)
+    if n_bootstrap and len(kept):
+        confidence, seed = scoring.get("confidence", 0.95), scoring.get("seed", 0)
+        draws = cluster_weights(codes, len(kept), n_bootstrap, seed, source.name)
+        drawn = np.concatenate([weights @ counts for weights in draws]).astype(float)  # (b, 2)
+        (low, high), n_defined = interval_of(2 * drawn[:, 0] / np.where(drawn[:, 1], drawn[:, 1], np.nan), confidence)
+        interval = (low, high) if n_defined else None
+        settings |= {"n_bootstrap": n_bootstrap, "bootstrap_seed": seed}
+    return ResultRow(
+        **{**facts, "settings": settings}, source=source.name, metric="f1_positive", value=value, n=len(kept),
+        n_groups=len(present), n_classes=2, interval=interval,
+        reason=None if total else "the class is neither present nor predicted",
+    )  # fmt: skip

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["register_later"]
+__all__ = ["register_later", "register_promise"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,18 @@ def register_later(auto: Any, config: type, module: str, name: str) -> None:  # 
         module (`str`): dotted name of the module that defines the model.
         name (`str`): the model's class.
     """
-    mapping = auto._model_mapping
+    register_promise(auto._model_mapping, config, module, name)
+
+
+def register_promise(mapping: Any, config: type, module: str, name: str) -> None:  # noqa: ANN401 - of an Auto class
+    """Register a class for a configuration in a mapping of an Auto class; it is imported when it is first looked up.
+
+    Args:
+        mapping: a lazy mapping of transformers, such as `PROCESSOR_MAPPING`.
+        config (`type`): the configuration class.
+        module (`str`): dotted name of the module that defines the class.
+        name (`str`): the class.
+    """
     if not isinstance(mapping._extra_content, _Content):
         mapping._extra_content = _Content(mapping._extra_content)
     mapping._extra_content[config] = _Promise(module, name)

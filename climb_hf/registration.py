@@ -166,8 +166,18 @@ def register_feature_extractors(module: ModuleType) -> None:
         kind = getattr(importlib.import_module(package), name)
         register(kind, kind, exist_ok=True)
     for entry in MODELS:
-        if entry.inputs != "image":
+        if entry.inputs not in ("image", "multimodal"):
             register(entry.load("Config"), entry.load("processor"), exist_ok=True)
+
+
+def register_processors(module: ModuleType) -> None:
+    """Register our processors of several modalities with `transformers.AutoProcessor`."""
+    from climb_hf._deferred import register_promise
+    from climb_hf.models.catalogue import MODELS
+
+    for entry in MODELS:
+        if entry.inputs == "multimodal":
+            register_promise(module.PROCESSOR_MAPPING, entry.load("Config"), *entry.processor.split(":"))
 
 
 def register_pipeline(module: ModuleType) -> None:
@@ -202,6 +212,7 @@ _AFTER_IMPORT: dict[str, Callable[[ModuleType], None]] = {
     "transformers.models.auto.modeling_auto": register_models,
     "transformers.models.auto.image_processing_auto": register_image_processors,
     "transformers.models.auto.feature_extraction_auto": register_feature_extractors,
+    "transformers.models.auto.processing_auto": register_processors,
 }
 
 

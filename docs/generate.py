@@ -47,13 +47,17 @@ def models_page() -> str:
         rows.append({"model": f"[`{entry.stem}`](#{entry.name})", "reads": entry.inputs, "parameters": size})
         further = "".join(f", `{place.partition(':')[2]}`" for place in entry.further)
         converted = f"climb_hf.models.{entry.name}.convert_{entry.name}.convert_checkpoint"
+        conversion = (
+            f"`{converted}`, `climb convert {entry.name} FILE --to DIR`"
+            if entry.is_convertible
+            else "nothing to convert; `from_encoders` takes the weights of encoders"
+        )
         parts.append(
             f"## {entry.name}\n\n{facts.title}. "
             f"Classes: `{entry.stem}Model`, `{entry.stem}ForClassification`{further}; "
             f"processor `{entry.processor.partition(':')[2]}`.\n\n"
             f"* Published implementation: {facts.reference}\n* Weights: {facts.weights}\n"
-            f"* Compared with recorded numbers: {facts.parity}\n* Conversion: `{converted}`, "
-            f"`climb convert {entry.name} FILE --to DIR`\n"
+            f"* Compared with recorded numbers: {facts.parity}\n* Conversion: {conversion}\n"
         )
     head = (
         "# Encoders\n\nParameters are the trainable ones of the encoder at its default configuration, without a head. "

@@ -1,6 +1,7 @@
 """The table of encoders: complete, and every row what it says."""
 
 import importlib
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from climb_hf.models.facts import MODEL_FACTS
 
 EXPECTED = {
     "vision", "medvit", "sparcnet", "cnn_transformer", "ffcl", "contrawr", "st_transformer", "biot", "ecg_jepa",
-    "units", "ecg_transformer", "graph",
+    "units", "ecg_transformer", "graph", "fusion",
 }  # fmt: skip
 
 
@@ -35,14 +36,20 @@ class TestEntry:
             assert name in climb_hf.models.__all__
 
     def test_it_has_a_converter(self, entry):
-        module = importlib.import_module(f"climb_hf.models.{entry.name}.convert_{entry.name}")
+        name = f"climb_hf.models.{entry.name}.convert_{entry.name}"
+        if not entry.is_convertible:
+            assert importlib.util.find_spec(name) is None
+            return
+        module = importlib.import_module(name)
         assert callable(module.convert_checkpoint)
 
     def test_its_processor_is_found_for_its_configuration(self, entry):
         from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING
         from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
+        from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
-        mapping = IMAGE_PROCESSOR_MAPPING if entry.inputs == "image" else FEATURE_EXTRACTOR_MAPPING
+        mappings = {"image": IMAGE_PROCESSOR_MAPPING, "multimodal": PROCESSOR_MAPPING}
+        mapping = mappings.get(entry.inputs, FEATURE_EXTRACTOR_MAPPING)
         found = mapping[entry.load("Config")]
         kinds = found.values() if isinstance(found, dict) else found if isinstance(found, tuple) else (found,)
         assert entry.load("processor") in kinds

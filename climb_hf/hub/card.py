@@ -257,6 +257,8 @@ def _snippet(model: "PreTrainedModel", name: str) -> str:
     """Code that loads the checkpoint and predicts; runs as it stands, with a picture beside it."""
     sources = sorted(getattr(model.config, "source_classes", {}))
     head = bool(getattr(model.config, "vocabulary", None))
+    if model.main_input_name == "modality_mask":
+        return _snippet_of_fusion(model, name, sources)
     if model.main_input_name != "pixel_values":
         return _snippet_of_rows(name, sources, head=head)
     auto = "AutoModelForImageClassification" if head else "AutoModel"
@@ -310,6 +312,28 @@ def _snippet_of_rows(name: str, sources: list[str], *, head: bool) -> str:
             "    print(f\"{answer['label']}: {answer['score']:.3f}\")",
         ]
     )
+
+
+def _snippet_of_fusion(model: "PreTrainedModel", name: str, sources: list[str]) -> str:
+    """Code for a model that reads several modalities of one row, any of which may be absent."""
+    kind = type(model).__name__
+    outcome = "logits[0].sigmoid().tolist()" if getattr(model.config, "vocabulary", None) else "logits[0].tolist()"
+    lines = [
+        "import climb_hf  # registers the processor with transformers",
+        "import torch",
+        f"from climb_hf.models import {kind}",
+        "from transformers import AutoProcessor",
+        "",
+        f'checkpoint = "{name}"',
+        f"model = {kind}.from_pretrained(checkpoint)",
+        "processor = AutoProcessor.from_pretrained(checkpoint)",
+        "",
+        f'row = climb_hf.load_dataset("{sources[0] if sources else "SOURCE"}", "DIR")["test"][0]  # or your own',
+        "with torch.inference_mode():",
+        "    outputs = model(**processor(row))",
+        f"print(outputs.{outcome if kind != 'ClimbFusionModel' else 'pooler_output.shape'})",
+    ]
+    return "\n".join(lines)
 
 
 def _training_table(facts: TrainingFacts, recipe: Any) -> str:  # noqa: ANN401 - see model_card

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
         EcgTransformerModel,
     )
     from climb_hf.models.ffcl import FfclConfig, FfclForClassification, FfclModel
+    from climb_hf.models.fusion import (
+        ClimbFusionConfig,
+        ClimbFusionForClassification,
+        ClimbFusionForRegression,
+        ClimbFusionModel,
+    )
     from climb_hf.models.graph import ClimbGraphConfig, ClimbGraphForClassification, ClimbGraphModel
     from climb_hf.models.medvit import MedVitConfig, MedVitForClassification, MedVitModel
     from climb_hf.models.outputs import ClimbClassifierOutput
@@ -41,6 +47,10 @@ __all__ = [
     "BiotForPretraining",
     "BiotModel",
     "ClimbClassifierOutput",
+    "ClimbFusionConfig",
+    "ClimbFusionForClassification",
+    "ClimbFusionForRegression",
+    "ClimbFusionModel",
     "ClimbGraphConfig",
     "ClimbGraphForClassification",
     "ClimbGraphModel",

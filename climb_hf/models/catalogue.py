@@ -18,10 +18,12 @@ class ModelEntry:
     Args:
         name (`str`): its folder under `climb_hf/models`, such as `"biot"`.
         stem (`str`): what its class names begin with, such as `"Biot"`.
-        inputs (`str`): `"image"`, `"eeg"`, `"ecg"` or `"graph"`: what it reads.
+        inputs (`str`): `"image"`, `"eeg"`, `"ecg"`, `"graph"` or `"multimodal"`: what it reads.
         processor (`str`): `module:Class` of what turns an example into its input.
         further (`tuple[str, ...]`): other public classes, each as `module:Class` with a module of the folder, such as
             `("pretraining_biot:BiotForPretraining",)`.
+        is_convertible (`bool`, *optional*, defaults to `True`): whether there are published checkpoints to convert
+            (`convert_<name>.py`).
     """
 
     name: str
@@ -29,6 +31,7 @@ class ModelEntry:
     inputs: str
     processor: str
     further: tuple[str, ...] = ()
+    is_convertible: bool = True
 
     @property
     def config_module(self) -> str:
@@ -88,6 +91,7 @@ _PICTURES = "climb_hf.processing.image_processor:ClimbImageProcessor"
 _ECG = "climb_hf.processing.ecg_extractor:EcgFeatureExtractor"
 _EEG = "climb_hf.processing.eeg_extractor:EegFeatureExtractor"
 _GRAPHS = "climb_hf.processing.graph_processor:ClimbGraphProcessor"
+_FUSION = "climb_hf.processing.fusion_processor:ClimbFusionProcessor"
 
 #: Every encoder, in the order of the documentation.
 MODELS: tuple[ModelEntry, ...] = (
@@ -103,6 +107,7 @@ MODELS: tuple[ModelEntry, ...] = (
     ModelEntry("units", "Units", "ecg", _ECG, ("pretraining_units:UnitsForPretraining",)),
     ModelEntry("ecg_transformer", "EcgTransformer", "ecg", _ECG),
     ModelEntry("graph", "ClimbGraph", "graph", _GRAPHS),
+    ModelEntry("fusion", "ClimbFusion", "multimodal", _FUSION, ("regression_fusion:ClimbFusionForRegression",), False),
 )
 
 

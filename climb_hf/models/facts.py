@@ -74,4 +74,11 @@ MODEL_FACTS: dict[str, ModelFacts] = {
         "none published",
         "logits of GCN, GAT and Graph Transformer, relative 1e-4; parameter and entry counts",
     ),
+    "fusion": ModelFacts(
+        "late, two-layer and cross-attention fusion of any picture, signal and text encoders",
+        "`DDVD233/CLIMB:fusion` (no licence; written from a description), with its cross-attention over the batch "
+        "replaced by one over the tokens of each example",
+        "none published; the encoders have their own",
+        "not verified against the original weights: there are none",
+    ),
 }

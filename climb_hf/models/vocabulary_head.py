@@ -38,6 +38,13 @@ class VocabularyHead:
         """
         return outputs.pooler_output
 
+    def positive_weights(self) -> Tensor | None:
+        """Return factors of the positive terms of multi-label rows, (|V|,) or a scalar; `None` for none.
+
+        Models whose configuration has such a weight override it.
+        """
+        return None
+
     def classify(
         self,
         outputs: Any,  # noqa: ANN401 - a ModelOutput of the encoder
@@ -69,7 +76,8 @@ class VocabularyHead:
             from climb_hf.training.losses import masked_classification_loss
 
             labels, exclusive = self._targets(labels, exclusive)
-            loss = masked_classification_loss(logits.float(), labels, target_mask, exclusive)
+            weights = self.positive_weights()
+            loss = masked_classification_loss(logits.float(), labels, target_mask, exclusive, positive_weights=weights)
         return ClimbClassifierOutput(
             loss=loss,
             logits=logits,

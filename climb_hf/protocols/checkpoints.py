@@ -11,7 +11,13 @@ from climb_hf.registry import get_source
 __all__ = ["architecture_of", "build_model", "build_processor", "check_inputs", "load_checkpoint"]
 
 #: Families of sources by what a model reads.
-_FAMILIES = {"image": ("image", "frames"), "ecg": ("signal",), "eeg": ("signal",), "graph": ("graph",)}
+_FAMILIES = {
+    "image": ("image", "frames"),
+    "ecg": ("signal",),
+    "eeg": ("signal",),
+    "graph": ("graph",),
+    "multimodal": ("multimodal", "text-image", "image", "frames", "signal"),
+}
 
 
 def check_inputs(entry: ModelEntry, processor: Any, names: Sequence[str]) -> None:  # noqa: ANN401 - any processor
@@ -62,6 +68,8 @@ def build_model(settings: Mapping[str, Any], classes: Mapping[str, Any]) -> Any:
     """
     fields = {**settings["model"], **classes}
     entry = entry_of(fields.pop("type"))
+    if entry.inputs == "multimodal":
+        raise OptionError(f"`{entry.stem}` is put together from encoders; train it with `climb fuse`.")
     kind = entry.load("ForClassification")
     pretrained, preset = fields.pop("pretrained", False), fields.pop("preset", None)
     if preset is not None and entry.name == "vision":
@@ -117,7 +125,7 @@ def load_checkpoint(checkpoint: str | Path) -> tuple[Any, Any, Path]:
     Raises:
         AccessError: no checkpoint is there.
     """
-    from transformers import AutoFeatureExtractor, AutoImageProcessor
+    from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoProcessor
 
     from climb_hf.models.auto import AutoModelForClimbClassification
 
@@ -132,7 +140,8 @@ def load_checkpoint(checkpoint: str | Path) -> tuple[Any, Any, Path]:
     try:
         model = AutoModelForClimbClassification.from_pretrained(place)
         inputs = entry_of(model.config.model_type).inputs
-        auto: Any = AutoImageProcessor if inputs == "image" else AutoFeatureExtractor
+        autos: dict[str, Any] = {"image": AutoImageProcessor, "multimodal": AutoProcessor}
+        auto = autos.get(inputs, AutoFeatureExtractor)
         return model, auto.from_pretrained(place), folder
     except OSError as error:
         raise AccessError(

@@ -30,9 +30,10 @@ def convert(name: str, file: str | Path, to: str | Path, overrides: Sequence[str
     """
     from climb_hf.hub import save_checkpoint
 
-    entries = {entry.name: entry for entry in MODELS}
+    entries = {entry.name: entry for entry in MODELS if entry.is_convertible}
     if name not in entries:
-        raise OptionError(f"there is no encoder {name!r}; ours are {', '.join(sorted(entries))}.")
+        known = ", ".join(sorted(entries))
+        raise OptionError(f"there is no encoder {name!r} with checkpoints to convert; ours are {known}.")
     fields = {}
     for override in overrides:
         key, equals, value = override.partition("=")

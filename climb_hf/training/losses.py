@@ -52,6 +52,7 @@ def masked_row_losses(
     exclusive: Tensor | None = None,
     *,
     class_weights: Tensor | None = None,
+    positive_weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the loss of every row.
 
@@ -62,6 +63,8 @@ def masked_row_losses(
         exclusive (`Tensor`, *optional*): (batch,), true for single-label rows. Defaults to all false.
         class_weights (`Tensor`, *optional*): (classes,), factors of the classes' terms in multi-label rows, for
             positives and negatives alike (`class_weights_from_counts`). Exclusive rows are not weighted.
+        positive_weights (`Tensor`, *optional*): (classes,) or a scalar, factors of the positive part of those terms
+            alone (PyTorch's `pos_weight`).
 
     Returns:
         `tuple[Tensor, Tensor]`: (batch,) float32 losses, 0 where a row is not valid, and (batch,) bool validity.
@@ -81,7 +84,8 @@ def masked_row_losses(
     mask = target_mask | ~valid.unsqueeze(1)
 
     inside = torch.where(mask, logits, 0.0)
-    terms = functional.binary_cross_entropy_with_logits(inside, labels, reduction="none")
+    factor = None if positive_weights is None else positive_weights.to(inside)
+    terms = functional.binary_cross_entropy_with_logits(inside, labels, reduction="none", pos_weight=factor)
     if class_weights is not None:
         terms = terms * class_weights.to(terms)
     binary = torch.where(mask, terms, 0.0).sum(dim=1) / mask.sum(dim=1)
@@ -100,6 +104,7 @@ def masked_classification_loss(
     exclusive: Tensor | None = None,
     *,
     class_weights: Tensor | None = None,
+    positive_weights: Tensor | None = None,
     num_items_in_batch: Tensor | float | None = None,
 ) -> Tensor:
     """Return the mean loss over the valid rows of a batch.
@@ -110,6 +115,7 @@ def masked_classification_loss(
         target_mask (`Tensor`, *optional*): (batch, classes), true inside V_k. Defaults to all classes.
         exclusive (`Tensor`, *optional*): (batch,), true for rows of single-label sources. Defaults to all false.
         class_weights (`Tensor`, *optional*): (classes,), see `masked_row_losses`.
+        positive_weights (`Tensor`, *optional*): (classes,) or a scalar, see `masked_row_losses`.
         num_items_in_batch (`Tensor` or `float`, *optional*): the number of valid rows of the whole optimizer step,
             over all micro-batches and processes. Given, the sum over this batch is divided by it, so the losses of the
             parts add up to the loss of the whole. Defaults to the number of valid rows of this batch.
@@ -129,7 +135,9 @@ def masked_classification_loss(
         >>> round(loss.item(), 4)  # (log(1 + exp(-2)) + log(2)) / 2
         0.41
     """
-    rows, valid = masked_row_losses(logits, labels, target_mask, exclusive, class_weights=class_weights)
+    rows, valid = masked_row_losses(
+        logits, labels, target_mask, exclusive, class_weights=class_weights, positive_weights=positive_weights
+    )
     items = valid.sum() if num_items_in_batch is None else num_items_in_batch
     items = torch.as_tensor(items, device=rows.device, dtype=rows.dtype)
     return rows.sum() / items.clamp(min=1.0)

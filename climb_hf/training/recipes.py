@@ -232,8 +232,9 @@ def _configuration_class(model: Mapping[str, Any], file: str) -> type:
 def _processor_fields(configuration: type) -> set[str]:
     from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING
     from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
+    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
-    for mapping in (IMAGE_PROCESSOR_MAPPING, FEATURE_EXTRACTOR_MAPPING):
+    for mapping in (IMAGE_PROCESSOR_MAPPING, FEATURE_EXTRACTOR_MAPPING, PROCESSOR_MAPPING):
         if configuration not in mapping:
             continue
         found = mapping[configuration]

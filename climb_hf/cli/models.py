@@ -38,17 +38,23 @@ def train(
     single_task: Annotated[bool, typer.Option(help="One model per source, in TO/NAME, to compare with.")] = False,
     search: Annotated[bool, typer.Option(help="Try the values of the recipe's `search`; keep the best.")] = False,
 ) -> None:
-    """Train one encoder jointly on several sources, or one per source.
+    """Train one encoder jointly on several sources, or one per source; with openpmc/…, on pairs of image and text.
 
     Example: climb train brain_tumor=raw/brain_tumor covid_blues=raw/COVID-BLUES --to runs/mri-us --recipe quick
+
+    Example: climb train vital --miniature --recipe openpmc/quick --to runs/pairs
     """
     from climb_hf.errors import OptionError
-    from climb_hf.protocols.multitask import train as run
+    from climb_hf.protocols import contrastive, multitask
     from climb_hf.protocols.search import search as run_search
     from climb_hf.protocols.single_task import train_each
+    from climb_hf.training.recipes import is_contrastive, load_recipe
 
-    if single_task and search:
-        raise OptionError("choose one of `--single-task` and `--search`; search once, then give the chosen rate.")
+    pairs = is_contrastive(load_recipe(recipe, overrides or []))
+    if single_task + search + (pairs and (single_task or search)) > 1:
+        raise OptionError(
+            "`--single-task` and `--search` exclude each other, and neither fits pairs of image and text."
+        )
     options: dict[str, Any] = {
         "recipe": recipe, "overrides": overrides or [], "cache_dir": cache_dir, "num_proc": num_proc, "resume": resume,
         "synthetic": synthetic or miniature,
@@ -60,9 +66,11 @@ def train(
         found = run_search(folders, to, **options)
         typer.echo(f"{found.chosen} has the lowest held-out loss of {len(found.table)}; see {to / 'search.json'}")
     else:
-        run(folders, to, **options)
+        (contrastive if pairs else multitask).train(folders, to, **options)
     saved = "one model per source" if single_task else str(to / "model")
-    typer.echo(f"saved {saved}; score with `climb evaluate {to} {' '.join(sources)}`")
+    named = " ".join(f"{name}={folder}" for name, folder in folders.items()) if miniature else " ".join(sources)
+    following = f"climb retrieve {to} --sources {named}" if pairs else f"climb evaluate {to} {named}"
+    typer.echo(f"saved {saved}; score with `{following}`")
 
 
 def pretrain(

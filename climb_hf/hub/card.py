@@ -11,6 +11,7 @@ from climb_hf.hub import tables
 from climb_hf.hub.facts import TrainingFacts
 from climb_hf.hub.licence import AGREEMENT_LEVELS, ModelLicence, Terms, combine_licences
 from climb_hf.hub.results import hub_metric, model_index
+from climb_hf.models.dual_encoder import DUAL_ENCODER
 from climb_hf.provenance import clean_recipe, recipe_hash
 from climb_hf.registry import get_source
 from climb_hf.results import ResultRow
@@ -186,6 +187,8 @@ def _families(sources: Sequence[str]) -> tuple[list[str], set[str]]:
 
 def _task(model: "PreTrainedModel", sources: Sequence[str]) -> str:
     """The Hub's task: what the widget and the filters of the Hub show the model under."""
+    if model.config.model_type == DUAL_ENCODER:
+        return "zero-shot-image-classification"
     if not getattr(model.config, "vocabulary", None):
         return "image-feature-extraction" if model.main_input_name == "pixel_values" else "feature-extraction"
     if model.main_input_name != "pixel_values":
@@ -209,7 +212,9 @@ def _card_data(
         license_name=fields.get("license_name"),
         license_link=fields.get("license_link"),
         tags=[*tags, *(["synthetic"] if _synthetic_text(facts, results) else [])],
-        base_model=facts.base_model,
+        base_model=[str(facts.base_model), *facts.further_base_models]
+        if facts.further_base_models
+        else facts.base_model,
         datasets=None if facts.synthetic else sorted({*sources, *facts.pretrained_on}) or None,
         metrics=list(dict.fromkeys(hub_metric(row.metric) for row in results if row.level == "source")) or None,
         model_name=title if index else None,
@@ -259,6 +264,8 @@ def _snippet(model: "PreTrainedModel", name: str) -> str:
     head = bool(getattr(model.config, "vocabulary", None))
     if model.main_input_name == "modality_mask":
         return _snippet_of_fusion(model, name, sources)
+    if model.config.model_type == DUAL_ENCODER:
+        return _snippet_of_pairs(name)
     if model.main_input_name != "pixel_values":
         return _snippet_of_rows(name, sources, head=head)
     auto = "AutoModelForImageClassification" if head else "AutoModel"
@@ -293,6 +300,30 @@ def _snippet(model: "PreTrainedModel", name: str) -> str:
     else:
         lines += ["for concept, probability in zip(model.config.vocabulary, logits[0].sigmoid().tolist()):"]
     return "\n".join([*lines, '    print(f"{concept}: {probability:.3f}")'])
+
+
+def _snippet_of_pairs(name: str) -> str:
+    """Code for a dual encoder: how well some texts fit a picture."""
+    return "\n".join(
+        [
+            "import climb_hf  # registers its towers and its image processor with transformers",
+            "import torch",
+            "from PIL import Image",
+            "from transformers import VisionTextDualEncoderModel, VisionTextDualEncoderProcessor",
+            "",
+            f'checkpoint = "{name}"',
+            "model = VisionTextDualEncoderModel.from_pretrained(checkpoint)",
+            "processor = VisionTextDualEncoderProcessor.from_pretrained(checkpoint)",
+            "",
+            'texts = ["a chest X-ray", "a histopathology image"]',
+            'inputs = processor.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")',
+            'pixels = processor.image_processor(Image.open("image.png"))["pixel_values"]',
+            "with torch.inference_mode():",
+            "    logits = model(**inputs, pixel_values=pixels).logits_per_image[0]",
+            "for text, probability in zip(texts, logits.softmax(0).tolist()):",
+            '    print(f"{text}: {probability:.3f}")',
+        ]
+    )
 
 
 def _snippet_of_rows(name: str, sources: list[str], *, head: bool) -> str:
@@ -343,8 +374,8 @@ def _training_table(facts: TrainingFacts, recipe: Any) -> str:  # noqa: ANN401 -
     if recipe is not None:
         rows.append(("recipe hash", f"`{recipe_hash(recipe)}` (`recipe.yaml`)"))
     rows.append(("seed", "not recorded" if facts.seed is None else str(facts.seed)))
-    if facts.base_model:
-        rows.append(("base model", f"`{facts.base_model}`"))
+    if weights := [name for name in (facts.base_model, *facts.further_base_models) if name]:
+        rows.append(("base model", _names(weights)))
     if facts.date:
         rows.append(("date", facts.date))
     rows += [

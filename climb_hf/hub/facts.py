@@ -23,6 +23,8 @@ class TrainingFacts:
         base_model (`str`, *optional*): the pretrained model it started from: `"timm/<architecture>.<tag>"`, or a Hub
             repository.
         base_model_license (`str`, *optional*): its licence; known without saying for `timm/` weights.
+        further_base_models (`tuple[str, ...]`, *optional*): other pretrained models that parts of it started from; the
+            licence of one that is not in timm's table counts as unknown.
         recipe (`str`, *optional*): name of the recipe.
         seed (`int`, *optional*): seed of the training.
         n_examples (`dict[str, int]`, *optional*): training examples by source.
@@ -37,6 +39,7 @@ class TrainingFacts:
     pretrained_on: tuple[str, ...] = ()
     base_model: str | None = None
     base_model_license: str | None = None
+    further_base_models: tuple[str, ...] = ()
     recipe: str | None = None
     seed: int | None = None
     n_examples: Mapping[str, int] = field(default_factory=dict)
@@ -65,7 +68,7 @@ class TrainingFacts:
         known = [item.name for item in dataclasses.fields(cls)]
         if unknown := sorted(set(content) - set(known)):
             raise OptionError(f"`training` has unknown facts {unknown}; known are {', '.join(known)}.")
-        for name in ("sources", "pretrained_on"):
+        for name in ("sources", "pretrained_on", "further_base_models"):
             if isinstance(content.get(name), str):
                 raise OptionError(
                     f"`{name}` of `training` must be a list of names, found the string {content[name]!r}."
@@ -110,12 +113,15 @@ class TrainingFacts:
 
     def weight_terms(self) -> list[Terms]:
         """Return the terms of the base model, an empty list where there is none."""
-        if self.base_model is None:
-            return []
-        licence = self.base_model_license or base_model_license(self.base_model)
-        note = "its licence was not given (`base_model_license`)" if licence in (None, "unknown") else ""
-        home = f"https://huggingface.co/{self.base_model}"
-        return [Terms(self.base_model, "weights", licence or "unknown", note, self.base_model, home)]
+        first = [] if self.base_model is None else [(self.base_model, self.base_model_license)]
+        further = [(name, None) for name in self.further_base_models]
+        return [_weights(name, given) for name, given in (*first, *further)]
+
+
+def _weights(name: str, given: str | None) -> Terms:
+    licence = given or base_model_license(name)
+    note = "its licence was not given (`base_model_license`)" if licence in (None, "unknown") else ""
+    return Terms(name, "weights", licence or "unknown", note, name, f"https://huggingface.co/{name}")
 
 
 def base_model_license(name: str) -> str | None:

@@ -27,6 +27,10 @@ class Augmentation:
             distances from mid-grey are multiplied by 1 ± up to this.
         horizontal_flip (`float`, *optional*, defaults to `0.0`):
             probability of mirroring. Off, because left and right mean something in most medical images.
+        crop_of (`str`, *optional*, defaults to `"resized"`):
+            `"resized"` crops what has been brought to the processor's form, bilinearly, a batch at a time;
+            `"picture"` crops the whole picture before it is resized (bicubic, antialiased) and stretched to the size,
+            as torchvision's `RandomResizedCrop` does: `crop_ratio` is then width / height of the crop itself.
 
     Raises:
         OptionError: a value out of range.
@@ -37,6 +41,7 @@ class Augmentation:
     brightness: float = 0.1
     contrast: float = 0.1
     horizontal_flip: float = 0.0
+    crop_of: str = "resized"
 
     def __post_init__(self) -> None:
         for name in ("crop_scale", "crop_ratio"):
@@ -47,6 +52,8 @@ class Augmentation:
         for name in ("brightness", "contrast", "horizontal_flip"):
             if not 0 <= getattr(self, name) <= 1:
                 raise OptionError(f"`{name}` must be in [0, 1], but is {getattr(self, name)!r}.")
+        if self.crop_of not in ("resized", "picture"):
+            raise OptionError(f"`crop_of` must be `resized` or `picture`, but is {self.crop_of!r}.")
 
     @classmethod
     def of(cls, value: "Augmentation | dict[str, Any] | None") -> "Augmentation | None":
@@ -67,8 +74,44 @@ class Augmentation:
 
     def decode_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return the size to decode at, so that even the smallest crop has the output's resolution."""
+        if self.crop_of == "picture":
+            return size
         factor = 1 / math.sqrt(self.crop_scale[0])
         return math.ceil(size[0] * factor), math.ceil(size[1] * factor)
+
+    def box(self, width: int, height: int, generator: "Generator") -> tuple[int, int, int, int]:
+        """Draw the part of a whole picture to keep, by the rule of torchvision's `RandomResizedCrop`.
+
+        A share of the area and a ratio are drawn up to ten times until the crop fits; after that the largest centred
+        crop within the range of ratios is taken.
+
+        Args:
+            width (`int`): of the picture, in pixels.
+            height (`int`): likewise.
+            generator (`torch.Generator`): source of the randomness.
+
+        Returns:
+            `tuple[int, int, int, int]`: left, upper, right, lower.
+
+        Example:
+            >>> import torch
+            >>> Augmentation(crop_scale=(1, 1), crop_ratio=(0.75, 4 / 3)).box(300, 100, torch.Generator())
+            (83, 0, 216, 100)
+        """
+        import torch
+
+        low, high = self.crop_ratio
+        for area, ratio, across, down in torch.rand(10, 4, generator=generator).tolist():
+            kept = width * height * (self.crop_scale[0] + area * (self.crop_scale[1] - self.crop_scale[0]))
+            ratio = math.exp(math.log(low) + ratio * (math.log(high) - math.log(low)))
+            columns, rows = round(math.sqrt(kept * ratio)), round(math.sqrt(kept / ratio))
+            if 0 < columns <= width and 0 < rows <= height:
+                left, upper = int(across * (width - columns + 1)), int(down * (height - rows + 1))
+                return left, upper, left + columns, upper + rows
+        columns = min(width, max(1, round(height * high)))
+        rows = min(height, max(1, round(width / low)))
+        left, upper = (width - columns) // 2, (height - rows) // 2
+        return left, upper, left + columns, upper + rows
 
     def __call__(self, images: "Tensor", rows: "Tensor", size: tuple[int, int], generator: "Generator") -> "Tensor":
         """Change a batch.
@@ -77,28 +120,37 @@ class Augmentation:
             images (`torch.Tensor`): (n, channels, height, width) float32 in [0, 255].
             rows (`torch.Tensor`): (n,) int64, 0 … R − 1: the example that each image is a frame of.
             size (`tuple[int, int]`): (height, width) of the result.
-            generator (`torch.Generator`): source of the randomness; six numbers are drawn per example.
+            generator (`torch.Generator`): source of the randomness; seven numbers are drawn per example.
 
         Returns:
-            `torch.Tensor`: (n, channels, height, width) float32 in [0, 255]. Crops are resampled bilinearly.
+            `torch.Tensor`: (n, channels, height, width) float32 in [0, 255].
         """
+        import torch
+
+        draws = torch.rand(int(rows.max()) + 1, 7, generator=generator)[rows]  # (R, 7) -> (n, 7)
+        crop, flip, bright, contrast = draws[:, :4], *draws[:, 4:].unbind(1)
+        mirrored = flip < self.horizontal_flip
+        if self.crop_of == "picture":  # cropped already, see `box`
+            images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
+        else:
+            images = self._crop(images, size, crop, mirrored)
+        bright = 1 + self.brightness * (2 * bright - 1)
+        contrast = 1 + self.contrast * (2 * contrast - 1)
+        images = images * bright.view(-1, 1, 1, 1)
+        return ((images - 127.5) * contrast.view(-1, 1, 1, 1) + 127.5).clamp_(0, 255)
+
+    def _crop(self, images: "Tensor", size: tuple[int, int], draws: "Tensor", mirrored: "Tensor") -> "Tensor":
         import torch
         from torch.nn import functional
 
-        draws = torch.rand(int(rows.max()) + 1, 7, generator=generator)[rows]  # (R, 7) -> (n, 7)
-        area, ratio, across, down, flip, bright, contrast = draws.unbind(1)
+        area, ratio, across, down = draws.unbind(1)
         area = self.crop_scale[0] + area * (self.crop_scale[1] - self.crop_scale[0])
         low, high = (math.log(value) for value in self.crop_ratio)
         ratio = torch.exp(low + ratio * (high - low))
         width = (area * ratio).sqrt().clamp(max=1)
         height = (area / ratio).sqrt().clamp(max=1)
-        mirror = torch.where(flip < self.horizontal_flip, -1.0, 1.0)
         theta = torch.zeros(len(images), 2, 3)
-        theta[:, 0, 0], theta[:, 0, 2] = width * mirror, (2 * across - 1) * (1 - width)
+        theta[:, 0, 0], theta[:, 0, 2] = width * torch.where(mirrored, -1.0, 1.0), (2 * across - 1) * (1 - width)
         theta[:, 1, 1], theta[:, 1, 2] = height, (2 * down - 1) * (1 - height)
         grid = functional.affine_grid(theta, [len(images), images.shape[1], *size], align_corners=False)
-        images = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
-        bright = 1 + self.brightness * (2 * bright - 1)
-        contrast = 1 + self.contrast * (2 * contrast - 1)
-        images = images * bright.view(-1, 1, 1, 1)
-        return ((images - 127.5) * contrast.view(-1, 1, 1, 1) + 127.5).clamp_(0, 255)
+        return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)

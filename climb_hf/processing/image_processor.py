@@ -253,7 +253,11 @@ class ClimbImageProcessor(BaseImageProcessor):
         change = self._augmentation(augment, generator)
         size = (self.size["height"], self.size["width"])
         decode = size if change is None else change.decode_size(size)
-        raw = np.stack([self._load(frame, decode) for row in rows for frame in row])  # (n, H, W, C) uint8
+        if change is not None and change.crop_of == "picture":
+            generator = _as_generator(generator)
+            raw = np.stack([image for row in rows for image in self._load_crops(row, change, generator)])
+        else:
+            raw = np.stack([self._load(frame, decode) for row in rows for frame in row])  # (n, H, W, C) uint8
         lengths = torch.tensor([len(row) for row in rows])
         pixels = torch.empty(len(raw), self.num_channels, *decode)
         pixels.copy_(torch.from_numpy(raw).permute(0, 3, 1, 2))  # (n, H, W, C) uint8 -> (n, C, H, W) float32
@@ -300,6 +304,16 @@ class ClimbImageProcessor(BaseImageProcessor):
         image = load_image(_as_source(source), size=larger, mode=mode, keep_aspect=aspect)
         top, left = (larger[0] - height) // 2, (larger[1] - width) // 2
         return image.reshape(*larger, self.num_channels)[top : top + height, left : left + width]
+
+    def _load_crops(self, row: list[Any], change: Augmentation, generator: "Generator") -> list[np.ndarray]:
+        """Return the images of one example, cropped before they are resized, as uint8 (height, width, channels)."""
+        from climb_hf.readers.image import load_image, resize_image
+
+        mode: Literal["RGB", "L"] = "RGB" if self.num_channels == 3 else "L"
+        whole = [load_image(_as_source(frame), mode=mode) for frame in row]
+        left, upper, right, lower = change.box(whole[0].shape[1], whole[0].shape[0], generator)
+        size = (self.size["height"], self.size["width"])
+        return [resize_image(np.ascontiguousarray(image[upper:lower, left:right]), size) for image in whole]
 
     def _normalise(self, pixels: "Tensor") -> "Tensor":
         """Scale, shift and divide in one pass: (x · factor − mean) / std = x · (factor / std) − mean / std."""

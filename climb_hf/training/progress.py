@@ -13,7 +13,7 @@ __all__ = ["PlainProgress", "use_plain_progress"]
 
 
 class PlainProgress(TrainerCallback):
-    """A bar over the steps with the last loss, and a line with the mean AUC after every evaluation."""
+    """A bar over the steps with the last loss, and a line with the mean AUC or recall after every evaluation."""
 
     def __init__(self) -> None:
         self._bar: tqdm | None = None
@@ -47,9 +47,9 @@ class PlainProgress(TrainerCallback):
             self._bar.set_postfix(loss=f"{float(logs['loss']):.3f}", refresh=False)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict | None = None, **kwargs: Any) -> None:  # noqa: ANN401
-        """Write one line: epoch, held-out loss, mean AUC over sources."""
+        """Write one line: epoch, held-out loss, mean AUC over sources, or recall of pairs."""
         if self._bar is not None and metrics:
-            numbers = {name: metrics.get(f"eval_{name}") for name in ("loss", "mean_auc")}
+            numbers = {name: metrics.get(f"eval_{name}") for name in ("loss", "mean_auc", "recall_at_1")}
             text = ", ".join(f"{name} {value:.3f}" for name, value in numbers.items() if value is not None)
             self._bar.write(f"epoch {state.epoch:.0f}: held-out {text}")
 

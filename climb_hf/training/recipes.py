@@ -20,7 +20,7 @@ from climb_hf.errors import OptionError
 if TYPE_CHECKING:
     from climb_hf.training.arguments import ClimbTrainingArguments
 
-__all__ = ["list_recipes", "load_recipe", "training_arguments"]
+__all__ = ["is_contrastive", "list_recipes", "load_recipe", "refuse_unknown", "training_arguments"]
 
 _FOLDER = Path(__file__).with_name("recipes")
 _SECTIONS = ("model", "processor", "data", "training")
@@ -29,6 +29,9 @@ _TOP = ("name", "description", "search", *_SECTIONS)
 _MODEL = ("type", "preset", "checkpoint", "pretrained")
 #: `data`: arguments of `climb_hf.load_mixture`, and the splits to train and evaluate on.
 _DATA = ("sources", "options", "vocabulary", "num_proc", "streaming", "train_split", "eval_split")
+#: `model` and `data` of contrastive training; the towers are checked by `climb_hf.models.dual_encoder`.
+_PAIR_MODEL = ("type", "image", "text", "projection_dim", "logit_scale_init_value")
+_PAIR_DATA = ("options", "train_split", "held_out")
 
 
 class _Loader(yaml.SafeLoader):
@@ -100,7 +103,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> dict
                 f"`{path}` inherits from `{base}`, which inherits itself; a recipe may have one base only."
             )
         content = _merged(inherited, content)
-    _refuse_unknown(content, _TOP, f"`{path.name}`")
+    refuse_unknown(content, _TOP, f"`{path.name}`")
     recipe: dict[str, Any] = {"name": _name(path), "description": "", **content}
     for section in _SECTIONS:
         recipe[section] = {} if recipe.get(section) is None else recipe[section]
@@ -130,9 +133,35 @@ def training_arguments(
     Raises:
         OptionError: a value that is not allowed.
     """
+    return _arguments_class(recipe)(**{**recipe["training"], **overrides, "output_dir": str(output_dir)})
+
+
+def is_contrastive(recipe: Mapping[str, Any]) -> bool:
+    """Tell whether a recipe trains a dual encoder on pairs of image and text.
+
+    Args:
+        recipe (`Mapping`): from `load_recipe`.
+
+    Returns:
+        `bool`
+
+    Example:
+        >>> is_contrastive(load_recipe("openpmc/quick")), is_contrastive(load_recipe("quick"))
+        (True, False)
+    """
+    from climb_hf.models.dual_encoder import DUAL_ENCODER
+
+    return recipe["model"].get("type") == DUAL_ENCODER
+
+
+def _arguments_class(recipe: Mapping[str, Any]) -> "type[ClimbTrainingArguments]":
+    if is_contrastive(recipe):
+        from climb_hf.training.contrastive_arguments import ContrastiveTrainingArguments
+
+        return ContrastiveTrainingArguments
     from climb_hf.training.arguments import ClimbTrainingArguments
 
-    return ClimbTrainingArguments(**{**recipe["training"], **overrides, "output_dir": str(output_dir)})
+    return ClimbTrainingArguments
 
 
 def _find(name: str | Path, folder: Path) -> Path:
@@ -196,15 +225,17 @@ def _apply(recipe: dict[str, Any], override: str) -> None:
 
 
 def _check(recipe: Mapping[str, Any], file: str) -> None:
-    from climb_hf.training.arguments import ClimbTrainingArguments
-
-    training = {field.name for field in dataclasses.fields(ClimbTrainingArguments) if field.init} - {"output_dir"}
-    _refuse_unknown(recipe["training"], training, f"section `training` of `{file}`")
-    _refuse_unknown(recipe["data"], _DATA, f"section `data` of `{file}`")
+    fields = dataclasses.fields(_arguments_class(recipe))
+    training = {field.name for field in fields if field.init} - {"output_dir"}
+    refuse_unknown(recipe["training"], training, f"section `training` of `{file}`")
+    if is_contrastive(recipe):
+        _check_pairs(recipe, file)
+        return
+    refuse_unknown(recipe["data"], _DATA, f"section `data` of `{file}`")
     configuration = _configuration_class(recipe["model"], file)
-    fields = {field.name for field in dataclasses.fields(configuration)}
-    _refuse_unknown(recipe["model"], fields | set(_MODEL), f"section `model` of `{file}`")
-    _refuse_unknown(recipe["processor"], _processor_fields(configuration), f"section `processor` of `{file}`")
+    known = {field.name for field in dataclasses.fields(configuration)}
+    refuse_unknown(recipe["model"], known | set(_MODEL), f"section `model` of `{file}`")
+    refuse_unknown(recipe["processor"], _processor_fields(configuration), f"section `processor` of `{file}`")
     _check_search(recipe.get("search") or {}, file)
 
 
@@ -214,6 +245,21 @@ def _check_search(search: Any, file: str) -> None:  # noqa: ANN401 - whatever th
             raise OptionError(
                 f"section `search` of `{file}` must hold lists of values by `section.key`, found {key!r}: {values!r}."
             )
+
+
+def _check_pairs(recipe: Mapping[str, Any], file: str) -> None:
+    from climb_hf.models import ClimbVisionConfig
+    from climb_hf.models.dual_encoder import tower_fields
+
+    refuse_unknown(recipe["data"], _PAIR_DATA, f"section `data` of `{file}`")
+    refuse_unknown(recipe["model"], _PAIR_MODEL, f"section `model` of `{file}`")
+    refuse_unknown(recipe["processor"], _processor_fields(ClimbVisionConfig), f"section `processor` of `{file}`")
+    for kind in ("image", "text"):
+        tower = recipe["model"].get(kind)
+        if not isinstance(tower, dict):
+            raise OptionError(f"section `model` of `{file}` must describe the tower `{kind}`, found {tower!r}.")
+        own = ("tokenizer", "max_length") if kind == "text" else ()
+        tower_fields(kind, {key: value for key, value in tower.items() if key not in own})
 
 
 def _configuration_class(model: Mapping[str, Any], file: str) -> type:
@@ -249,7 +295,17 @@ def _processor_fields(configuration: type) -> set[str]:
     return set()
 
 
-def _refuse_unknown(found: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+def refuse_unknown(found: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+    """Refuse keys that nothing would read.
+
+    Args:
+        found (`Mapping`): what was given.
+        known (`Iterable[str]`): keys there are.
+        where (`str`): place, for the message.
+
+    Raises:
+        OptionError: the first unknown key, with those that are near it.
+    """
     known = sorted(known)
     for key in found:
         if key not in known:

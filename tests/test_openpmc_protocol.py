@@ -1,0 +1,69 @@
+"""Open-PMC-18M end to end on synthetic data: pretrain, retrieve, classify by prompts, probe."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from climb_hf.cli.app import app
+from climb_hf.results import read_results
+
+pytestmark = pytest.mark.slow
+
+
+def climb(*arguments):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("openpmc")
+
+
+@pytest.fixture(scope="module")
+def encoder(place):
+    to = place / "pairs"
+    cache = ["--cache-dir", place / "cache"]
+    output = climb(
+        "train", "deepeyenet", "--to", to, "--recipe", "openpmc/quick", "--miniature", "--miniature-n", "240",
+        "--set", "training.num_train_epochs=60", *cache,
+    )  # fmt: skip
+    assert "climb retrieve" in output
+    return to
+
+
+def test_the_checkpoint_is_a_plain_dual_encoder_that_says_synthetic(encoder):
+    facts = json.loads((encoder / "model" / "training.json").read_text())
+    assert facts["synthetic"] is True
+    assert facts["sources"] == ["deepeyenet"]
+    assert json.loads((encoder / "model" / "config.json").read_text())["model_type"] == "vision-text-dual-encoder"
+
+
+def test_retrieval_is_better_than_chance(encoder, place):
+    raw = encoder / "miniature" / "deepeyenet"
+    to = place / "retrieval"
+    climb(
+        "retrieve", encoder, "--source", f"deepeyenet={raw}", "--to", to, "--k", "1", "--k", "5", "--positives", "text",
+        "--cache-dir", place / "cache",
+    )  # fmt: skip
+    rows = [row for row in read_results(to / "results.jsonl") if row.metric == "recall@5" and row.level == "source"]
+    assert {row.settings["direction"] for row in rows} >= {"image_to_text", "text_to_image"}
+    assert all(row.synthetic for row in rows)
+    for row in rows:
+        assert row.value > 1.5 * row.settings["chance"]
+        assert row.interval[0] > row.settings["chance"]
+
+
+def test_prompts_and_probe_run_on_the_sources_of_the_protocol(encoder, place):
+    names = ["retinamnist", "bach", "skincancer"]
+    sources = [part for name in names for part in ("--source", name)]
+    climb("zeroshot", encoder, *sources, "--to", place / "zero", "--miniature")
+    rows = read_results(place / "zero" / "results.jsonl")
+    assert {row.source for row in rows if row.level == "source"} == set(names)
+    assert all(row.synthetic and row.protocol == "zero_shot" for row in rows)
+    climb("probe", encoder, *names, "--to", place / "probe", "--miniature", "--epochs", "3")
+    probed = read_results(place / "probe" / "results.jsonl")
+    assert {row.source for row in probed if row.level == "source" and row.metric == "f1"} == set(names)
+    assert all(row.synthetic for row in probed)

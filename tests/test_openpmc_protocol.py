@@ -45,8 +45,8 @@ def test_retrieval_is_better_than_chance(encoder, place):
     raw = encoder / "miniature" / "deepeyenet"
     to = place / "retrieval"
     climb(
-        "retrieve", encoder, "--source", f"deepeyenet={raw}", "--to", to, "--k", "1", "--k", "5", "--positives", "text",
-        "--cache-dir", place / "cache",
+        "retrieve", encoder, "--source", f"deepeyenet={raw}", "--to", to, "--k", "1", "--k", "5",
+        "--positives", "text", "--cache-dir", place / "cache",
     )  # fmt: skip
     rows = [row for row in read_results(to / "results.jsonl") if row.metric == "recall@5" and row.level == "source"]
     assert {row.settings["direction"] for row in rows} >= {"image_to_text", "text_to_image"}

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -11,7 +12,6 @@ from climb_hf.errors import DependencyError, OptionError, SchemaError
 from climb_hf.metrics import retrieval_metrics
 from climb_hf.metrics import score_blocks as blocks_module
 from climb_hf.metrics.ranking import Ranks, rank_pairs, unit_rows
-from climb_hf.optional import is_available
 
 RNG = np.random.default_rng
 
@@ -221,8 +221,8 @@ def test_bad_arguments():
         retrieval_metrics(images, texts, backend="annoy")
 
 
-@pytest.mark.skipif(is_available("faiss"), reason="FAISS is installed")
-def test_faiss_names_its_extra():
+def test_faiss_names_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(DependencyError, match=r"climb-hf\[faiss\]"):
         retrieval_metrics(*RNG(0).normal(size=(2, 9, 4)), backend="faiss")
 

@@ -17,6 +17,7 @@ from climb_hf.hub import TrainingFacts, model_card, save_checkpoint
 from climb_hf.hub.facts import base_model_license
 from climb_hf.hub.licence import Terms, combine_licences
 from climb_hf.hub.results import eval_results_yaml, model_index
+from climb_hf.models.vision.presets import get_preset
 from climb_hf.results import ResultRow
 
 ALPHA = SimpleNamespace(
@@ -272,5 +273,8 @@ def test_licence_of_timm_weights_is_known():
     assert base_model_license("timm/convnextv2_atto.fcmae_ft_in1k") == "cc-by-nc-4.0"
     assert base_model_license("timm/no_such_model.at_all") is None
     assert base_model_license("somebody/model") is None
+    assert base_model_license("microsoft/rad-dino") == get_preset("rad_dino").license
+    facts = TrainingFacts().with_recipe({"model": {"preset": "rad_dino", "pretrained": True}})
+    assert facts.weight_terms()[0].name == "microsoft/rad-dino"
     assert TrainingFacts(base_model="somebody/model").weight_terms()[0].hub_license is None
     assert TrainingFacts(base_model="a/b", base_model_license="MIT").weight_terms()[0].hub_license == "mit"

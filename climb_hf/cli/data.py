@@ -18,6 +18,7 @@ def sources(
     access: Annotated[
         str | None, typer.Option(help="Only this access level: open, registration, credentialed, …")
     ] = None,
+    benchmark: Annotated[str | None, typer.Option(help="Only the sources of climb, or of openpmc.")] = None,
     as_json: _Json = False,
 ) -> None:
     """List the sources with modality, access, licence and published sizes.
@@ -27,7 +28,7 @@ def sources(
     from climb_hf.cli.app import show
     from climb_hf.report.sources import source_rows
 
-    show(source_rows(modality, family, access), as_json=as_json)
+    show(source_rows(modality, family, access, benchmark), as_json=as_json)
 
 
 def info(

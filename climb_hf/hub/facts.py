@@ -3,11 +3,14 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from climb_hf.errors import OptionError
 from climb_hf.hub.licence import Terms, terms_of
 from climb_hf.provenance import provenance
+
+if TYPE_CHECKING:
+    from climb_hf.models.vision.presets import VisionPreset
 
 __all__ = ["TrainingFacts", "base_model_license"]
 
@@ -80,8 +83,8 @@ class TrainingFacts:
     def with_recipe(self, recipe: Any) -> "TrainingFacts":  # noqa: ANN401 - nested plain values, or a dataclass
         """Return the facts with the base model that a recipe names, where they name none themselves.
 
-        A recipe whose section `model` has `pretrained: true` starts from the published weights of its `backbone`. With
-        a path or another name there, the licence of those weights is not known.
+        A recipe whose section `model` has `pretrained: true` starts from the published weights of its `backbone` or
+        its `preset`. With a path or another name there, the licence of those weights is not known.
 
         Args:
             recipe (`dict`, *optional*): the recipe.
@@ -97,10 +100,12 @@ class TrainingFacts:
         model = recipe.get("model") if isinstance(recipe, Mapping) else None
         if self.base_model is not None or not isinstance(model, Mapping) or not model.get("pretrained"):
             return self
-        if not isinstance(model.get("backbone"), str):
+        preset = _vision_presets().get(str(model.get("preset")))
+        weights = model.get("backbone") if preset is None else preset.weights
+        if not isinstance(weights, str):
             return self
         licence = self.base_model_license or (None if model["pretrained"] is True else "unknown")
-        return dataclasses.replace(self, base_model=model["backbone"], base_model_license=licence)
+        return dataclasses.replace(self, base_model=weights, base_model_license=licence)
 
     def data_terms(self, model_sources: tuple[str, ...]) -> list[Terms]:
         """Return the terms of every source trained on, now or before, in order of name.
@@ -131,13 +136,17 @@ def base_model_license(name: str) -> str | None:
         name (`str`): `"timm/<architecture>.<tag>"`, or any other name.
 
     Returns:
-        `str`, *optional*: for `timm/` weights what timm's table says (weights without an entry are published under
-        Apache-2.0, timm's own default for its cards); `None` for all others.
+        `str`, *optional*: for the weights of a vision preset what the preset says; for other `timm/` weights what
+        timm's table says (weights without an entry are published under Apache-2.0, timm's own default for its cards);
+        `None` for all others.
 
     Example:
         >>> base_model_license("timm/convnextv2_atto.fcmae_ft_in1k")
         'cc-by-nc-4.0'
     """
+    stated = {preset.weights: preset.license for preset in _vision_presets().values()}
+    if stated.get(name, "unknown") != "unknown":
+        return stated[name]
     if not name.startswith("timm/"):
         return None
     import timm
@@ -149,3 +158,9 @@ def base_model_license(name: str) -> str | None:
     if found is None or not found.has_weights:
         return None
     return (found.license or "apache-2.0").lower()
+
+
+def _vision_presets() -> "Mapping[str, VisionPreset]":
+    from climb_hf.models.vision.presets import VISION_PRESETS
+
+    return VISION_PRESETS

@@ -1,6 +1,9 @@
 """Multitask against single-task training, the search for a rate, subgroups: as commands, on synthetic data."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -146,3 +149,27 @@ def test_the_whole_protocol_runs_on_synthetic_data(recipe, names, tmp_path):
         assert all(row.synthetic for row in rows[kind])
     assert {row.settings["training"] for row in rows["joint"]} == {"multitask"}
     assert {row.source for row in rows["single"]} == set(names)
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_synthetic_data_once_and_speak_once(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "climb_hf",
+    ]
+    command += ["train", "brain_tumor", "--to", str(tmp_path / "run"), "--recipe", "rq1/vision_quick", "--miniature"]
+    command += ["--cache-dir", str(tmp_path / "cache"), "--search", "--set", "training.use_cpu=true"]
+    command += [part for override in TINY for part in ("--set", override)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("saved ") == 1
+    assert done.stdout.count("has the lowest held-out loss of 2") == 1
+    assert len(json.loads((tmp_path / "run" / "search.json").read_text())["tried"]) == 2
+    assert (tmp_path / "run" / "model" / "model.safetensors").is_file()

@@ -1,5 +1,6 @@
 """Commands about models: `train`, `pretrain`, `evaluate`, `convert`, `push`, `quickstart`."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,26 @@ def _folders(sources: list[str], to: Path, miniature: bool, n: int) -> dict[str,
     from climb_hf.protocols.data import parse_sources
     from climb_hf.protocols.miniature import miniature_sources
 
-    return dict(miniature_sources(sources, to / "miniature", n=n)) if miniature else dict(parse_sources(sources))
+    if not miniature:
+        return dict(parse_sources(sources))
+    place = to / "miniature"
+    if _is_first_process():
+        miniature_sources(sources, place, n=n)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from accelerate import PartialState
+
+        PartialState().wait_for_everyone()
+    return {name: place / name for name in parse_sources(sources)}
+
+
+def _is_first_process() -> bool:
+    """Whether this is the only process, or the first of several on its machine; it alone writes and speaks."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def _say(text: str) -> None:
+    if _is_first_process():
+        typer.echo(text)
 
 
 def train(
@@ -64,13 +84,13 @@ def train(
         train_each(folders, to, **options)
     elif search:
         found = run_search(folders, to, **options)
-        typer.echo(f"{found.chosen} has the lowest held-out loss of {len(found.table)}; see {to / 'search.json'}")
+        _say(f"{found.chosen} has the lowest held-out loss of {len(found.table)}; see {to / 'search.json'}")
     else:
         (contrastive if pairs else multitask).train(folders, to, **options)
     saved = "one model per source" if single_task else str(to / "model")
     named = " ".join(f"{name}={folder}" for name, folder in folders.items()) if miniature else " ".join(sources)
     following = f"climb retrieve {to} --sources {named}" if pairs else f"climb evaluate {to} {named}"
-    typer.echo(f"saved {saved}; score with `{following}`")
+    _say(f"saved {saved}; score with `{following}`")
 
 
 def pretrain(
@@ -97,7 +117,7 @@ def pretrain(
         _folders(sources, to, miniature, miniature_n), to, recipe=recipe, overrides=overrides or [],
         cache_dir=cache_dir, num_proc=num_proc, resume=resume, synthetic=synthetic or miniature,
     )  # fmt: skip
-    typer.echo(f"saved {result.checkpoint}; train on it with `--set model.pretrained={result.checkpoint}`")
+    _say(f"saved {result.checkpoint}; train on it with `--set model.pretrained={result.checkpoint}`")
 
 
 def convert(

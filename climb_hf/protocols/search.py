@@ -99,12 +99,16 @@ def _held_out_loss(history: Sequence[Mapping[str, Any]]) -> float:
 
 
 def _keep(run: Run, output_dir: Path, best: str, table: Sequence[Mapping[str, Any]]) -> Run:
-    """Copy the chosen checkpoint to its place, and write down what was tried."""
-    folder = output_dir / "model"
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(run.checkpoint, folder)
-    content = {"chosen": best, "criterion": "lowest held-out loss", "tried": [_strict(row) for row in table]}
-    (output_dir / SEARCH_FILE).write_text(json.dumps(content, indent=1), encoding="utf-8")
+    """Copy the chosen checkpoint to its place, and write down what was tried; of several processes the first does."""
+    from accelerate import PartialState
+
+    folder, state = output_dir / "model", PartialState()
+    if state.is_main_process:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(run.checkpoint, folder)
+        content = {"chosen": best, "criterion": "lowest held-out loss", "tried": [_strict(row) for row in table]}
+        (output_dir / SEARCH_FILE).write_text(json.dumps(content, indent=1), encoding="utf-8")
+    state.wait_for_everyone()
     return Run(folder, run.history, run.facts)
 
 

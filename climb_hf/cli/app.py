@@ -11,7 +11,9 @@ from climb_hf.report.tables import format_table
 __all__ = ["app", "show"]
 
 #: Modules with commands, in the order of the help.
-_MODULES = ("data", "download", "audit", "prepare", "models", "transfer", "fusion", "image_text", "qa")
+_MODULES = (
+    "data", "download", "audit", "prepare", "models", "transfer", "fusion", "image_text", "figures", "qa", "report",
+)  # fmt: skip
 
 app = typer.Typer(
     name="climb",

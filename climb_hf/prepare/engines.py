@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
@@ -19,7 +19,6 @@ from urllib.parse import urlsplit
 
 from climb_hf.errors import AccessError, ClimbError, OptionError
 from climb_hf.optional import require
-from climb_hf.prepare.plan import ShardTask
 from climb_hf.prepare.shard import build_shard
 
 if TYPE_CHECKING:
@@ -32,19 +31,24 @@ __all__ = ["check_engine", "run_tasks"]
 ATTEMPTS = 3
 
 Result = tuple["ShardEntry", Any]
+#: What describes one shard; it has a `path` and can be pickled: `ShardTask` for `build_shard`.
+Task = Any
+Builder = Callable[[Task, "Store"], Result]
 
 
 def run_tasks(
-    tasks: Iterable[ShardTask], store: "Store", *, engine: str = "local", num_proc: int = 1, address: str | None = None
-) -> Generator[Result, None, None]:
+    tasks: Iterable[Task], store: "Store", *, engine: str = "local", num_proc: int = 1, address: str | None = None,
+    build: Builder | None = None,
+) -> Generator[Result, None, None]:  # fmt: skip
     """Build shards and yield each when it is in the target.
 
     Args:
-        tasks (`Iterable[ShardTask]`): what to build.
+        tasks (`Iterable`): what to build, each with a `path`, such as `ShardTask`.
         store (`Store`): the target.
         engine (`str`, *optional*, defaults to `"local"`): `"local"` or `"ray"`.
         num_proc (`int`, *optional*, defaults to `1`): worker processes of the local engine; `1` works in this process.
         address (`str`, *optional*): of a Ray cluster; by default `RAY_ADDRESS`, or a cluster of this machine alone.
+        build (`Callable`, *optional*): builds one shard of a task and a store. Defaults to `build_shard`.
 
     Yields:
         The entry of a shard, and the store's receipt.
@@ -55,13 +59,14 @@ def run_tasks(
         ClimbError: a shard lost its worker three times.
     """
     check_engine(engine, num_proc, address)
+    build = build or build_shard
     if engine == "ray":
-        yield from _ray(tasks, store, address)
+        yield from _ray(tasks, store, address, build)
     elif num_proc == 1:
         for task in tasks:
-            yield build_shard(task, store)
+            yield build(task, store)
     else:
-        yield from _pool(tasks, store, num_proc)
+        yield from _pool(tasks, store, num_proc, build)
 
 
 def check_engine(engine: str, num_proc: int, address: str | None) -> None:
@@ -94,20 +99,20 @@ def _begin_worker() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def _pool(tasks: Iterable[ShardTask], store: "Store", num_proc: int) -> Iterator[Result]:
+def _pool(tasks: Iterable[Task], store: "Store", num_proc: int, build: Builder) -> Iterator[Result]:
     """Keep `num_proc` spawned workers busy; after the death of one, begin a new pool with what was under way."""
     todo, attempts = iter(tasks), dict[str, int]()
-    again: list[ShardTask] = []
+    again: list[Task] = []
     is_done = False
     while not is_done:
         pool = ProcessPoolExecutor(num_proc, multiprocessing.get_context("spawn"), initializer=_begin_worker)
-        running: dict[Future[Result], ShardTask] = {}
+        running: dict[Future[Result], Task] = {}
         try:
             while True:
                 wanted = 2 * num_proc - len(running)
                 chosen, again = again[:wanted], again[wanted:]
                 for task in [*chosen, *islice(todo, wanted - len(chosen))]:
-                    running[pool.submit(build_shard, task, store)] = task
+                    running[pool.submit(build, task, store)] = task
                 if not running:
                     is_done = True
                     break
@@ -129,7 +134,7 @@ def _has_result(future: "Future[Result]") -> bool:
     return future.done() and not future.cancelled() and future.exception() is None
 
 
-def _count_deaths(again: list[ShardTask], running: Iterable[ShardTask], attempts: dict[str, int]) -> None:
+def _count_deaths(again: list[Task], running: Iterable[Task], attempts: dict[str, int]) -> None:
     """Count a death for every shard that was under way, and give up where there were too many."""
     under_way = {task.path for task in running}
     for task in again:
@@ -159,7 +164,7 @@ def _stop(pool: ProcessPoolExecutor) -> None:
 # ---------------------------------------------------------------------- Ray
 
 
-def _ray(tasks: Iterable[ShardTask], store: "Store", address: str | None) -> Iterator[Result]:
+def _ray(tasks: Iterable[Task], store: "Store", address: str | None, build: Builder) -> Iterator[Result]:
     """Give every shard to Ray as one task on one core; Ray starts it anew elsewhere when its worker dies."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray = require("ray", extra="ray")
@@ -172,13 +177,13 @@ def _ray(tasks: Iterable[ShardTask], store: "Store", address: str | None) -> Ite
             raise AccessError(
                 f"no Ray cluster at {address!r} ({error}). Start one with `ray start --head`, or leave `address` out."
             ) from error
-    build = ray.remote(build_shard).options(num_cpus=1, max_retries=ATTEMPTS, retry_exceptions=False)
+    remote = ray.remote(build).options(num_cpus=1, max_retries=ATTEMPTS, retry_exceptions=False)
     running: list[Any] = []
     try:
         target, todo = ray.put(store), iter(tasks)
         while True:
             width = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
-            running += [build.remote(task, target) for task in islice(todo, max(0, width - len(running)))]
+            running += [remote.remote(task, target) for task in islice(todo, max(0, width - len(running)))]
             if not running:
                 break
             ready, running = ray.wait(running, num_returns=1)

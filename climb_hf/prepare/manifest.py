@@ -37,6 +37,7 @@ class ShardEntry:
         sha256 (`str`): hexadecimal digest of the file.
         index (`str`): digest of its records as the index gives them.
         skipped (`tuple[dict, ...]`): records that could not be read: `id`, `file`, `error`, `reason`.
+        counts (`dict[str, int]`): what else is counted of it; not stored where it is empty.
     """
 
     path: str
@@ -48,10 +49,14 @@ class ShardEntry:
     sha256: str
     index: str
     skipped: tuple[dict[str, str], ...] = ()
+    counts: dict[str, int] = field(default_factory=dict)
 
     def line(self) -> str:
         """Return the entry as one line of JSON, always the same."""
-        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+        facts = asdict(self)
+        if not self.counts:
+            del facts["counts"]
+        return json.dumps(facts, sort_keys=True, ensure_ascii=False)
 
     @classmethod
     def of(cls, line: str) -> "ShardEntry":

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from climb_hf.prepare.plan import Plan
     from climb_hf.prepare.stores import Store
 
-__all__ = ["finish", "prepare", "recorded"]
+__all__ = ["finish", "prepare", "recorded", "remove_strays"]
 
 logger = logging.getLogger(__name__)
 
@@ -211,7 +211,7 @@ def _build(plan: "Plan", store: "Store", engine: str, num_proc: int, address: st
     reused = len(entries)
     if missing or store.read(manifest_path(name)) is None:
         store.write(plan_path(name), json.dumps(plan.header, sort_keys=True, ensure_ascii=False).encode())
-        _remove_strays(store, name, [task.path for task in tasks])
+        remove_strays(store, name, [task.path for task in tasks])
         done = sum(entry.records for entry in entries.values())
         bar = tqdm(total=plan.index.n_records, initial=done, unit="record", desc=name)
         judge = _Judge(plan, store, entries.values())
@@ -229,8 +229,14 @@ def _build(plan: "Plan", store: "Store", engine: str, num_proc: int, address: st
     return Prepared.of(manifest, reused)
 
 
-def _remove_strays(store: "Store", name: str, paths: Sequence[str]) -> None:
-    """Remove shards of a run over an index that has changed since."""
+def remove_strays(store: "Store", name: str, paths: Sequence[str]) -> None:
+    """Remove shards of a run over an index that has changed since.
+
+    Args:
+        store (`Store`): the target.
+        name (`str`): the source.
+        paths (`Sequence[str]`): the shards of this run.
+    """
     shards = {path for path in store.sizes(name) if path.endswith(".parquet")} - set(paths)
     parts = set(store.sizes(f"{MANIFEST_FOLDER}/{name}")) - {plan_path(name), *map(part_path, paths)}
     if shards or parts:

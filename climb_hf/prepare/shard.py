@@ -8,7 +8,7 @@ drops its header with names and dates), so the files need neither the raw folder
 import dataclasses
 import hashlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from climb_hf.prepare.stores import Store
 
-__all__ = ["build_shard", "stored_size"]
+__all__ = ["HashingSink", "build_shard", "check_environment", "stored_size", "write_examples"]
 
 #: A row group is closed at this many bytes of values, or rows: what a reader holds in memory at least.
 ROW_GROUP_BYTES = 16 << 20
@@ -83,7 +83,7 @@ def build_shard(task: ShardTask, store: "Store") -> tuple[ShardEntry, Any]:
         AccessError: the target cannot be written.
         OptionError: this worker has other versions of the libraries than the process that made the plan.
     """
-    _check_environment(task.environment)
+    check_environment(task.environment)
     with store.writer(task.path) as upload:
         sink = HashingSink(upload.stream)
         rows, memory, failures = write_rows(task, sink)
@@ -104,22 +104,39 @@ def write_rows(task: ShardTask, sink: BinaryIO | io.RawIOBase) -> tuple[int, int
     Returns:
         Number of rows, bytes of the rows as an Arrow table, and the records that failed.
     """
+    features = _features(task)
+    failures: list[Failure] = []
+    rows, memory = write_examples(_examples(task, features, failures), features, sink)
+    return rows, memory, failures
+
+
+def write_examples(
+    examples: Iterable[dict[str, Any]], features: "Features", sink: BinaryIO | io.RawIOBase
+) -> tuple[int, int]:
+    """Write examples as a Parquet file whose bytes depend on nothing else.
+
+    Args:
+        examples (`Iterable[dict]`): examples with their pictures embedded.
+        features (`datasets.Features`): their features.
+        sink: a binary file.
+
+    Returns:
+        Number of rows, and their bytes as an Arrow table.
+    """
     import pyarrow.parquet as pq
 
-    features = _features(task)
     schema = features.arrow_schema
     rows, memory = 0, 0
-    failures: list[Failure] = []
     writer = pq.ParquetWriter(sink, schema, **_column_options(features, schema))
     try:
-        for group in _row_groups(task, features, failures):
+        for group in _row_groups(examples, features):
             writer.write_table(group, row_group_size=max(1, len(group)))
             rows, memory = rows + len(group), memory + group.nbytes
         writer.close()
     except BaseException:
         writer.is_open = False  # no footer: what is there is thrown away
         raise
-    return rows, memory, failures
+    return rows, memory
 
 
 def stored_size(task: ShardTask) -> float:
@@ -146,11 +163,11 @@ def _features(task: ShardTask) -> "Features":
     )
 
 
-def _row_groups(task: ShardTask, features: "Features", failures: list[Failure]) -> Iterator["pa.Table"]:
-    """Yield the rows as tables of one row group each; failures are added to the list."""
+def _row_groups(examples: Iterable[dict[str, Any]], features: "Features") -> Iterator["pa.Table"]:
+    """Yield the rows as tables of one row group each."""
     batch: list[dict[str, Any]] = []
     size = 0
-    for example in _examples(task, features, failures):
+    for example in examples:
         batch.append(example)
         size += _size(example)
         if size >= ROW_GROUP_BYTES or len(batch) >= ROW_GROUP_ROWS:
@@ -161,7 +178,7 @@ def _row_groups(task: ShardTask, features: "Features", failures: list[Failure]) 
 
 
 def _examples(task: ShardTask, features: "Features", failures: list[Failure]) -> Iterator[dict[str, Any]]:
-    """Yield the examples of the builder with their pictures embedded."""
+    """Yield the examples of the builder with their pictures embedded; failures are added to the list."""
     from climb_hf.builder import DAMAGE, question_maker, read_record
     from climb_hf.hub.pictures import embedded, is_picture
     from climb_hf.labels import LabelMapper
@@ -261,7 +278,15 @@ def _is_numeric(leaf: str, schema: "pa.Schema") -> bool:
     return "list" in leaf and ("float" in str(kind) or "list<element: list" in str(kind))
 
 
-def _check_environment(expected: Mapping[str, str]) -> None:
+def check_environment(expected: Mapping[str, str]) -> None:
+    """Refuse versions of the libraries that may write other bytes than the run was planned for.
+
+    Args:
+        expected (`Mapping[str, str]`): version by package.
+
+    Raises:
+        OptionError: this process has others.
+    """
     found = {package: version(package) for package in expected}
     if found != dict(expected):
         raise OptionError(

@@ -1,6 +1,7 @@
 """A prepared folder to the Hub, without building anything again."""
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from climb_hf.errors import CorruptFileError, LayoutError
@@ -41,8 +42,9 @@ def push_prepared(
         CorruptFileError: a shard is not what its manifest says.
         AccessError: the Hub cannot be reached, or refuses.
     """
+    from climb_hf.figures.card import check_panels
+    from climb_hf.figures.making import NAME as FIGURES
     from climb_hf.hub.licence import check_redistribution
-    from climb_hf.prepare.card import write_card
     from climb_hf.prepare.repository import RepositoryStore
 
     store = LocalStore(os.fspath(folder))
@@ -51,17 +53,32 @@ def push_prepared(
         raise LayoutError(
             f"`{folder}` holds no prepared source (`manifest/NAME.jsonl`). Write it with `climb prepare`."
         )
-    check_redistribution(manifests, "prepared shards")
+    panels = manifests.get(FIGURES)  # of `climb figures`: they lie alone in their folder, with a licence in every row
+    if panels is None:
+        check_redistribution(manifests, "prepared shards")
+    else:
+        check_panels(panels)
     target = RepositoryStore(repo_id, revision, private)
     synthetic = any(manifest.header["synthetic"] for manifest in manifests.values())
     with target.lock():
-        write_card(target, manifests, synthetic=synthetic)
-        target.flush()
+        _write_card(target, manifests, panels, synthetic=synthetic)
         for name, manifest in manifests.items():
             _push(store, target, name, manifest)
-        write_card(target, manifests, synthetic=synthetic)
-        target.flush()
+        _write_card(target, manifests, panels, synthetic=synthetic)
     return target.url
+
+
+def _write_card(
+    target: "RepositoryStore", manifests: Mapping[str, Manifest], panels: Manifest | None, *, synthetic: bool
+) -> None:
+    from climb_hf.figures.card import write_figure_card
+    from climb_hf.prepare.card import write_card
+
+    if panels is None:
+        write_card(target, manifests, synthetic=synthetic)
+    else:
+        write_figure_card(target, panels)
+    target.flush()
 
 
 def _push(store: LocalStore, target: "RepositoryStore", name: str, manifest: Manifest) -> None:

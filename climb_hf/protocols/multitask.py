@@ -236,7 +236,7 @@ def evaluate(
         from climb_hf.results import write_results
 
         write_results(Path(output_dir) / "results.jsonl", results)
-        save_rows(rows, Path(output_dir) / "predictions.npz")
+        save_rows(rows, Path(output_dir) / "predictions.npz", model.config.vocabulary)
     return results
 
 

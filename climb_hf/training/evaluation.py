@@ -194,12 +194,13 @@ def score_rows(
     return {"loss": _mean(losses[valid]), **_flat(table)}, table
 
 
-def save_rows(rows: PredictedRows, path: str | Path) -> Path:
+def save_rows(rows: PredictedRows, path: str | Path, vocabulary: Sequence[str] | None = None) -> Path:
     """Write predicted rows to a compressed `.npz` file without pickles.
 
     Args:
         rows (`dict`): from `ClimbTrainer.predict_rows`.
         path (`str` or `Path`): the file; folders are made.
+        vocabulary (`Sequence[str]`, *optional*): names of the columns, for the comparison of several models.
 
     Returns:
         `Path`: the file.
@@ -209,6 +210,8 @@ def save_rows(rows: PredictedRows, path: str | Path) -> Path:
     arrays: dict[str, np.ndarray] = {key: np.asarray(rows[key]) for key in (*_ARRAYS, "row_index") if key in rows}
     for key in _STRINGS:
         arrays[key] = np.asarray(["" if value is None else value for value in rows[key]], dtype=np.str_)
+    if vocabulary is not None:
+        arrays["vocabulary"] = np.asarray(list(vocabulary), dtype=np.str_)
     with path.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for options
     return path
@@ -221,7 +224,8 @@ def load_rows(path: str | Path) -> PredictedRows:
         path (`str` or `Path`): the file.
 
     Returns:
-        `dict`: as `ClimbTrainer.predict_rows`; a group that was `None` comes back as `None`.
+        `dict`: as `ClimbTrainer.predict_rows`; a group that was `None` comes back as `None`. With `vocabulary`, names
+        of the columns, where they were saved.
 
     Raises:
         SchemaError: a file without the arrays.
@@ -230,8 +234,9 @@ def load_rows(path: str | Path) -> PredictedRows:
         if missing := [key for key in (*_ARRAYS, *_STRINGS) if key not in file]:
             raise SchemaError(f"`{path}` holds no predicted rows: {missing} are missing; write it with `save_rows`.")
         rows: PredictedRows = {key: file[key] for key in file.files}
-    for key in _STRINGS:
-        rows[key] = rows[key].tolist()
+    for key in (*_STRINGS, "vocabulary"):
+        if key in rows:
+            rows[key] = rows[key].tolist()
     rows["groups"] = [group or None for group in rows["groups"]]
     return rows
 

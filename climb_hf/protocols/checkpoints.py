@@ -8,7 +8,7 @@ from climb_hf.errors import AccessError, OptionError
 from climb_hf.models.catalogue import ModelEntry, entry_of
 from climb_hf.registry import get_source
 
-__all__ = ["architecture_of", "build_model", "build_processor", "check_inputs", "load_checkpoint"]
+__all__ = ["architecture_name", "architecture_of", "build_model", "build_processor", "check_inputs", "load_checkpoint"]
 
 #: Families of sources by what a model reads.
 _FAMILIES = {
@@ -150,6 +150,30 @@ def load_checkpoint(checkpoint: str | Path) -> tuple[Any, Any, Path]:
         ) from error
 
 
+def architecture_name(config: Any) -> str:  # noqa: ANN401 - any configuration of ours
+    """Name an architecture as results and reports do.
+
+    Args:
+        config: configuration of a model of ours.
+
+    Returns:
+        `str`: a preset of the vision models or their backbone, else the model of `docs/models.md`, a graph model with
+        its convolution.
+
+    Example:
+        >>> from climb_hf.models import BiotConfig
+        >>> architecture_name(BiotConfig())
+        'biot'
+    """
+    name = entry_of(config.model_type).name
+    if name == "vision":
+        from climb_hf.models.vision.presets import VISION_PRESETS
+
+        fitting = (p for p in VISION_PRESETS.values() if p.config.get("backbone", p.weights) == config.backbone)
+        return next((preset.name for preset in fitting), config.backbone)
+    return f"graph_{config.convolution}" if name == "graph" else name
+
+
 def architecture_of(model: Any, facts: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - any classifier
     """Name what was scored, for `settings` of the results and the tables of the reports.
 
@@ -158,23 +182,9 @@ def architecture_of(model: Any, facts: Mapping[str, Any]) -> dict[str, Any]:  # 
         facts (`Mapping`): facts of its training, with `sources` where they are known.
 
     Returns:
-        `dict`: `architecture` (a preset of the vision models or their backbone, else the model of `docs/models.md`, a
-        graph model with its convolution), and `training`: `"multitask"` or `"single-task"`, where it is known.
+        `dict`: `architecture` (see `architecture_name`) and `training`: `"multitask"` or `"single-task"`, where it is
+        known.
     """
-    config, name = model.config, entry_of(model.config.model_type).name
-    if name == "vision":
-        from climb_hf.models.vision.presets import VISION_PRESETS
-
-        name = next(
-            (
-                preset.name
-                for preset in VISION_PRESETS.values()
-                if preset.config.get("backbone", preset.weights) == config.backbone
-            ),
-            config.backbone,
-        )
-    elif name == "graph":
-        name = f"graph_{config.convolution}"
     n_sources = len(facts.get("sources") or ())
     training = {"training": "multitask" if n_sources > 1 else "single-task"} if n_sources else {}
-    return {"architecture": name, **training}
+    return {"architecture": architecture_name(model.config), **training}

@@ -15,7 +15,7 @@ from climb_hf.errors import OptionError, SplitError
 from climb_hf.mixture import combine, label_schemes
 from climb_hf.protocols.adapting import METHODS, AdaptSettings, Method, adapt
 from climb_hf.protocols.aggregating import aggregate_seeds
-from climb_hf.protocols.checkpoints import check_inputs
+from climb_hf.protocols.checkpoints import architecture_name, check_inputs
 from climb_hf.protocols.contamination import look_for_contamination
 from climb_hf.protocols.data import load_parts, model_classes
 from climb_hf.protocols.few_shot import FewShot, few_shot, without_groups
@@ -230,6 +230,7 @@ class _Transfer:
         details = {
             "k": FULL if k is None else k,
             "method": self.method,
+            "architecture": architecture_name(start.config),
             "start": RANDOM if start.is_random else "checkpoint",
             "n_train": len(sample.positions),
             "shots": sample.counts,

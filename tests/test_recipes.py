@@ -151,7 +151,7 @@ def test_files_that_are_no_recipes(tmp_path, text, message):
 
 
 def test_recipes_that_do_not_exist(tmp_path):
-    with pytest.raises(OptionError, match=r"no recipe 'quik' \(near: quick\).*path, which ends in `\.yaml`"):
+    with pytest.raises(OptionError, match=r"no recipe 'quik' \(near: quick.*path, which ends in `\.yaml`"):
         load_recipe("quik")
     with pytest.raises(OptionError, match="there is no recipe"):
         load_recipe(tmp_path / "absent.yaml")

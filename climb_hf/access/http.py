@@ -140,7 +140,13 @@ class HttpClient:
             self._credentials[urlsplit(self._mirrored(base)).netloc] = header
 
     def open(
-        self, url: str, *, method: str = "GET", headers: Mapping[str, str] | None = None, body: bytes | None = None
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        follow: bool = True,
     ) -> Response:
         """Send one request and follow redirects; nothing is retried.
 
@@ -149,6 +155,8 @@ class HttpClient:
             method (`str`, *optional*, defaults to `"GET"`): the method.
             headers (`Mapping[str, str]`, *optional*): further headers.
             body (`bytes`, *optional*): the request's body.
+            follow (`bool`, *optional*, defaults to `True`): `False` refuses redirects, for a body that must reach no
+                other address.
 
         Returns:
             `Response`: with a status below 400.
@@ -162,6 +170,9 @@ class HttpClient:
             if response.status not in _REDIRECTS:
                 break
             target = urljoin(url, response.header("Location"))
+            if not follow:
+                with response:
+                    raise RequestError(f"`{public_url(url)}` leads elsewhere; give the address it leads to.", 400)
             with response:
                 old, new = urlsplit(url), urlsplit(target)
             if new.scheme not in ("http", "https") or (old.scheme == "https" and new.scheme == "http"):

@@ -180,6 +180,9 @@ def push(
     repo_id: Annotated[str, typer.Argument(help="Repository on the Hub, USER/NAME.")],
     results: Annotated[Path | None, typer.Option(help="results.jsonl of `climb evaluate`, for the card.")] = None,
     private: Annotated[bool, typer.Option(help="Make the repository private.")] = False,
+    base_model: Annotated[
+        str | None, typer.Option(help="Hub name of an adapter's base, where it was trained on a local copy.")
+    ] = None,
 ) -> None:
     """Publish a checkpoint: model, processor, vocabulary, card and results, in one commit. Or prepared data.
 
@@ -187,7 +190,7 @@ def push(
     """
     from climb_hf.protocols.publish import publish
 
-    typer.echo(publish(checkpoint, repo_id, results=results, private=private))
+    typer.echo(publish(checkpoint, repo_id, results=results, private=private, base_model=base_model))
 
 
 def quickstart(

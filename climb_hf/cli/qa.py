@@ -1,4 +1,4 @@
-"""The commands `climb qa …`: questions from sources, scores from answers."""
+"""The commands `climb qa …`: questions from sources, scores from answers. The rest is in `climb_hf.cli.qa_models`."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -77,7 +77,7 @@ def build(
     chosen = {key: value for key, value in options.items() if value is not None}
     built = build_files(
         parse_sources(sources), to, split=split, file_format=file_format.value, embed=embed, seed=seed,
-        paraphrase=_wording(paraphrase), order=order.value, options={"*": chosen} if chosen else None,
+        paraphrase=wording(paraphrase), order=order.value, options={"*": chosen} if chosen else None,
         synthetic=synthetic,
     )  # fmt: skip
     show([asdict(file) for file in built], as_json=as_json)
@@ -90,7 +90,8 @@ def build(
         )
 
 
-def _wording(text: str) -> int | Literal["random"]:
+def wording(text: str) -> int | Literal["random"]:
+    """Return a wording as typed on the command line: a number, or `random`."""
     if text == "random":
         return "random"
     if not text.isdigit():
@@ -150,4 +151,7 @@ def score(
 
 def register(app: typer.Typer) -> None:
     """Add the group of commands to the application."""
+    from climb_hf.cli import qa_models
+
+    qa_models.add_commands(application)
     app.add_typer(application)

@@ -28,7 +28,7 @@ EVAL_FILE = ".eval_results/climb_hf.yaml"
 #: Files that belong to one version of a checkpoint: those that a new version does not have are removed.
 OWN_FILES = re.compile(
     r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json|vocabulary\.json|results\.jsonl|recipe\.yaml"
-    r"|LICENSE\.md|\.eval_results/climb_hf\.yaml"
+    r"|LICENSE\.md|\.eval_results/climb_hf\.yaml|adapter_model\.safetensors"
 )
 _SECRET_VARIABLE = re.compile(r".*(TOKEN|PASSWORD|PASSWD|SECRET|API_?KEY|ACCESS_?KEY|KAGGLE_KEY)")
 _SECRET_FORM = re.compile(

@@ -18,6 +18,7 @@ __all__ = [
     "LICENSE_FILE",
     "ModelLicence",
     "Terms",
+    "check_hosted",
     "check_redistribution",
     "combine_licences",
     "gate_fields",
@@ -145,6 +146,43 @@ def check_redistribution(names: Iterable[str], what: str = "data") -> None:
         f"the {what} must not be published, not even in a private repository: {reasons}. Leave these rows out, or "
         f"share code and record ids instead: everyone gets the raw data from its publisher{where}; "
         f"`climb info {first.name}` shows the terms."
+    )
+
+
+def check_hosted(names: Iterable[str], allowed_by: str | None = None) -> None:
+    """Refuse to send data that every user signs for to a model on a machine of others.
+
+    Data use agreements of this kind (that of PhysioNet for credentialed data, application forms, competition rules)
+    forbid to share the data with third parties, which the operator of an endpoint is. Some agreements admit endpoints
+    under conditions (no storage, no review by people); whether yours does is for you to say.
+
+    Args:
+        names (`Iterable[str]`): names of the sources.
+        allowed_by (`str`, *optional*): the clause or agreement that allows it, in words; it is written into the record
+            of the run.
+
+    Raises:
+        LicenseError: a source is credentialed, by application, under competition rules, or not registered; names
+            source, licence and clause.
+
+    Example:
+        >>> check_hosted(["ptbxl"])
+        >>> check_hosted(["vindr_cxr"], allowed_by="data use agreement of 2026-01-07, section 4")
+    """
+    if allowed_by is not None and allowed_by.strip():
+        return
+    bound = [terms for terms in map(terms_of, dict.fromkeys(names)) if terms.access in (*AGREEMENT_LEVELS, "unknown")]
+    if not bound:
+        return
+    reasons = "; ".join(
+        f"`{terms.name}` ({terms.access}, licence `{terms.license}`: "
+        f"{terms.note.rstrip('.') or 'the data goes to nobody who has not signed for it'})"
+        for terms in bound
+    )
+    raise LicenseError(
+        f"these sources must not be sent to a hosted model: {reasons}. Whoever runs the endpoint would receive the "
+        "data. Run an open model on your own machine (without `hosted`), leave the sources out, or, if a written "
+        "agreement allows this endpoint, name it with `allowed_by` (`--allowed-by`)."
     )
 
 

@@ -103,7 +103,8 @@ def push_folder(
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.relative_to(folder).parts[0] not in (".git", ".cache")
     }
-    if missing := [name for name in ("README.md", "config.json") if name not in files]:
+    kind = "adapter_config.json" if "adapter_config.json" in files else "config.json"
+    if missing := [name for name in ("README.md", kind) if name not in files]:
         raise OptionError(
             f"`{folder.name}` is no checkpoint: {missing} is not in it. Write it with `save_checkpoint`."
         )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from climb_hf.results import ResultRow
     from climb_hf.training.trainer import ClimbTrainer
 
-__all__ = ["Run", "evaluate", "train"]
+__all__ = ["Predicted", "Run", "evaluate", "predict", "train"]
 
 logger = logging.getLogger(__name__)
 
@@ -152,6 +152,66 @@ def _trainer(
     return trainer
 
 
+@dataclass
+class Predicted:
+    """What a checkpoint predicts for one split of several sources.
+
+    Args:
+        trainer (`ClimbTrainer`): holds the model.
+        facts (`dict`): facts of the checkpoint's training.
+        parts (`dict[str, Dataset]`): the split of each source, with the options of the checkpoint's recipe.
+        mixture (`Dataset`): all of them.
+        rows (`dict`): ids, sources, logits and more; see `ClimbTrainer.predict_rows`.
+    """
+
+    trainer: "ClimbTrainer"
+    facts: dict[str, Any]
+    parts: "dict[str, Dataset]"
+    mixture: "Dataset"
+    rows: dict[str, Any]
+
+
+def predict(
+    checkpoint: str | Path,
+    sources: Sources,
+    *,
+    split: str = "test",
+    batch_size: int = 64,
+    cache_dir: str | Path | None = None,
+    num_proc: int | None = None,
+) -> Predicted:
+    """Compute the logits of a checkpoint for one split of several sources.
+
+    Args:
+        checkpoint (`str` or `Path`): folder or Hub repository of a model of ours.
+        sources (`Mapping`): folder of the raw data by source name; the model must have been trained on each.
+        split (`str`, *optional*, defaults to `"test"`): the split.
+        batch_size (`int`, *optional*, defaults to `64`): records per batch.
+        cache_dir (`str` or `Path`, *optional*): where tables are built.
+        num_proc (`int`, *optional*): worker processes of each build.
+
+    Returns:
+        `Predicted`.
+
+    Raises:
+        AccessError: the checkpoint is not there.
+        VocabularyError: the checkpoint lacks a class of a source; the message names what is missing.
+        SplitError: a source has no such split.
+    """
+    model, processor, facts = _load(checkpoint)
+    data = facts.get("recipe_settings", {}).get("data", {})
+    vocabulary = data.get("vocabulary", "concepts")
+    classes = model_classes(list(sources), _options(data), vocabulary)["source_classes"]
+    for name, concepts in classes.items():
+        model.require_source(name, concepts)
+    parts = load_parts(sources, split, _options(data), cache_dir=cache_dir, num_proc=num_proc)
+    mixture = combine(
+        list(parts.values()), vocabulary=vocabulary, of=label_schemes(facts.get("sources", ()), _options(data))
+    )
+    trainer = _evaluator(model, processor, mixture, batch_size)
+    return Predicted(trainer, facts, parts, mixture, trainer.predict_rows(mixture))
+
+
 def evaluate(
     checkpoint: str | Path,
     sources: Sources,
@@ -198,18 +258,11 @@ def evaluate(
     """
     from climb_hf.training.evaluation import save_rows
 
-    model, processor, facts = _load(checkpoint)
-    data = facts.get("recipe_settings", {}).get("data", {})
-    vocabulary = data.get("vocabulary", "concepts")
-    classes = model_classes(list(sources), _options(data), vocabulary)["source_classes"]
-    for name, concepts in classes.items():
-        model.require_source(name, concepts)
-    parts = load_parts(sources, split, _options(data), cache_dir=cache_dir, num_proc=num_proc)
-    mixture = combine(
-        list(parts.values()), vocabulary=vocabulary, of=label_schemes(facts.get("sources", ()), _options(data))
+    predicted = predict(
+        checkpoint, sources, split=split, batch_size=batch_size, cache_dir=cache_dir, num_proc=num_proc
     )
-    trainer = _evaluator(model, processor, mixture, batch_size)
-    rows = trainer.predict_rows(mixture)
+    trainer, model, facts = predicted.trainer, predicted.trainer.model, predicted.facts
+    parts, mixture, rows = predicted.parts, predicted.mixture, predicted.rows
     duplicates = {
         (name, id_)
         for name, part in parts.items()

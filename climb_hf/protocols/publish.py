@@ -12,8 +12,17 @@ __all__ = ["publish"]
 _NOT_FACTS = ("recipe_settings", "recipe_hash")
 
 
-def publish(checkpoint: str | Path, repo_id: str, *, results: str | Path | None = None, private: bool = False) -> str:
+def publish(
+    checkpoint: str | Path,
+    repo_id: str,
+    *,
+    results: str | Path | None = None,
+    private: bool = False,
+    base_model: str | None = None,
+) -> str:
     """Publish a checkpoint of `train` with a card that holds the results of `evaluate`, or a folder of `prepare`.
+
+    Adapters of `climb qa finetune` are published in the same way.
 
     Weights may be published whatever the data; the card states the terms of every source (docs/publishing.md). Data
     is published only where every source allows copies; `private` makes no difference.
@@ -23,6 +32,7 @@ def publish(checkpoint: str | Path, repo_id: str, *, results: str | Path | None 
         repo_id (`str`): `"user/name"`.
         results (`str` or `Path`, *optional*): `results.jsonl` of an evaluation; without it the card has no numbers.
         private (`bool`, *optional*, defaults to `False`): make the repository private.
+        base_model (`str`, *optional*): Hub name of an adapter's base, where it was trained on a local copy.
 
     Returns:
         `str`: address of the commit, or of the data set.
@@ -33,13 +43,18 @@ def publish(checkpoint: str | Path, repo_id: str, *, results: str | Path | None 
         OptionError: the repository name is none, or a file would hold a secret.
     """
     from climb_hf.hub import push_to_hub
+    from climb_hf.hub.adapter import push_adapter
     from climb_hf.prepare.upload import is_prepared, push_prepared
     from climb_hf.protocols.checkpoints import load_checkpoint
+    from climb_hf.qa.vlm import adapter_folder
     from climb_hf.results import read_results
 
     folder = Path(checkpoint)
     if is_prepared(folder):
         return push_prepared(folder, repo_id, private=private)
+    if adapter_folder(folder) is not None:
+        numbers = read_results(results) if results else ()
+        return str(push_adapter(folder, repo_id, results=numbers, base_model=base_model, private=private).commit_url)
     folder = folder if (folder / "config.json").is_file() else folder / "model"
     if not (folder / "config.json").is_file():
         raise AccessError(f"`{checkpoint}` holds no checkpoint; pass what `climb train --to DIR` was given.")

@@ -14,7 +14,7 @@ from climb_hf.qa.parsing import Parsed, parse_answer
 from climb_hf.qa.templates import NONE_OF_THE_ABOVE
 from climb_hf.results import ResultRow
 
-__all__ = ["read_questions", "rows_from_qa", "score_answers", "score_predictions"]
+__all__ = ["fingerprints_of", "read_questions", "rows_from_qa", "score_answers", "score_predictions"]
 
 Hedges = Literal["invalid", "named"]
 _NEEDED = ("id", "source", "choices", "answers")
@@ -215,7 +215,7 @@ def score_predictions(
     result, parsed = score_answers(rows, [row[field] for row in rows], **how)
     if parsed_to is not None:
         _write_parsed(Path(parsed_to), rows, parsed)
-    prints = _fingerprints(rows)
+    prints = fingerprints_of(rows)
     common = {
         "protocol": "qa",
         "synthetic": synthetic,
@@ -289,8 +289,15 @@ def _write_parsed(path: Path, rows: Sequence[Mapping[str, Any]], parsed: Sequenc
             stream.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def _fingerprints(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Digest which questions with which right answers were scored, by source; the order of the rows has no part."""
+def fingerprints_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Digest which questions with which right answers there are, by source; the order of the rows has no part.
+
+    Args:
+        rows (`Iterable[Mapping]`): rows with `source`, `id` and `answers`.
+
+    Returns:
+        `dict[str, str]`: 16 hexadecimal digits by source.
+    """
     lines: dict[str, list[str]] = {}
     for row in rows:
         lines.setdefault(row["source"], []).append(f"{row['id']}\0{','.join(sorted(row['answers']))}")

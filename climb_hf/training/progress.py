@@ -7,7 +7,7 @@ from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import has_length
 
 if TYPE_CHECKING:
-    from climb_hf.training.trainer import ClimbTrainer
+    from transformers import Trainer
 
 __all__ = ["PlainProgress", "use_plain_progress"]
 
@@ -60,11 +60,11 @@ class PlainProgress(TrainerCallback):
             self._bar = None
 
 
-def use_plain_progress(trainer: "ClimbTrainer") -> None:
+def use_plain_progress(trainer: "Trainer") -> None:
     """Replace the callbacks of transformers that print every logged dictionary.
 
     Args:
-        trainer (`ClimbTrainer`): the trainer.
+        trainer (`transformers.Trainer`): the trainer.
     """
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)

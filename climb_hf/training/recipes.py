@@ -225,6 +225,12 @@ def _apply(recipe: dict[str, Any], override: str) -> None:
 
 
 def _check(recipe: Mapping[str, Any], file: str) -> None:
+    from climb_hf.training.vlm_recipe import VLM_TYPE, known_keys
+
+    if recipe["model"].get("type") == VLM_TYPE:
+        for section, keys in known_keys().items():
+            refuse_unknown(recipe[section], keys, f"section `{section}` of `{file}`")
+        return
     fields = dataclasses.fields(_arguments_class(recipe))
     training = {field.name for field in fields if field.init} - {"output_dir"}
     refuse_unknown(recipe["training"], training, f"section `training` of `{file}`")

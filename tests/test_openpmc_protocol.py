@@ -1,5 +1,6 @@
 """Open-PMC-18M end to end on synthetic data: pretrain, retrieve, classify by prompts, probe."""
 
+import csv
 import json
 
 import pytest
@@ -67,3 +68,19 @@ def test_prompts_and_probe_run_on_the_sources_of_the_protocol(encoder, place):
     probed = read_results(place / "probe" / "results.jsonl")
     assert {row.source for row in probed if row.level == "source" and row.metric == "f1"} == set(names)
     assert all(row.synthetic for row in probed)
+
+
+def test_one_report_holds_them_all_beside_the_paper(place):
+    folders = [place / name for name in ("retrieval", "zero", "probe")]
+    climb("report", *folders, "--to", place / "report", "--against", "openpmc")
+    page = (place / "report" / "report.html").read_text(encoding="utf-8")
+    assert "synthetic" in page
+    tables = {}
+    for path in (place / "report" / "tables").glob("*.csv"):
+        with path.open(encoding="utf-8") as stream:
+            tables[path.stem] = list(csv.DictReader(stream))
+    cells = [row for rows in tables.values() for row in rows]
+    found = {(row["dataset"], row["metric"]) for row in cells if row["value"]}
+    assert {("retinamnist", "f1"), ("bach", "f1"), ("skincancer", "f1"), ("deepeyenet", "recall@5")} <= found
+    printed = [row for row in cells if row["dataset"] == "bach" and row["paper"]]
+    assert printed  # the paper's linear probe

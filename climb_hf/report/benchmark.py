@@ -244,7 +244,7 @@ def _write(to: Path, report: _Report, found: Results) -> Path:
     pictures = []
     for drawn in tqdm(report.figures, desc="drawing", unit="figure", dynamic_ncols=True, disable=None):
         for suffix in ("png", "svg"):
-            drawn.figure.savefig(to / "figures" / f"{drawn.name}.{suffix}", dpi=150)
+            drawn.figure.savefig(to / "figures" / f"{drawn.name}.{suffix}", dpi=150, bbox_inches="tight")
         pictures.append(figure_picture(drawn.figure, drawn.caption))
     sections = [*report.sections, *sections, Section("Figures", figures=pictures), *_provenance(found)]
     notice = SYNTHETIC_NOTICE if any(row.synthetic for row in found.rows) else ""

@@ -82,13 +82,17 @@ def few_shot_figure(curves: Mapping[str, Mapping[str, Mapping[str, Point]]], met
             _draw_series(axes, {k: curve.get(k) for k in shots}, model, models, is_line=True)
         axes.set_xticks(range(len(shots)), shots)
         axes.set(title=source, xlabel="examples per class", ylabel=metric.upper())
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, 0.0), min(high, 1.0))  # an interval over few seeds may leave the range of the metric
         _bare(axes)
     for axes in list(panels):
         axes.set_visible(False)
     handles = {
         text: handle for axes in figure.axes for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(list(handles.values()), list(handles), frameon=False, loc="outside lower center", ncols=2)
+    figure.legend(
+        list(handles.values()), list(handles), frameon=False, loc="outside lower center", ncols=1, fontsize=8
+    )
     return figure
 
 

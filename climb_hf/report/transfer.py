@@ -86,6 +86,8 @@ def transfer_curve(rows: "Sequence[ResultRow]", metric: str = "auc") -> "Figure"
         axes.plot(places, [row.value for row in runs], ".", color=colour, markersize=3, alpha=0.5)
     axes.set_xticks(range(len(ks)), [str(k) for k in ks])
     axes.set(xlabel="examples per class", ylabel=f"{metric.upper()}, mean and 95 % interval over seeds")
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, 0.0), min(high, 1.0))  # an interval over few seeds may leave the range of the metric
     if metric == "auc":
         axes.axhline(0.5, color="#8c959f", linewidth=1, linestyle=":")
     if means:

@@ -346,6 +346,7 @@ def test_a_killed_download_resumes(publisher, tmp_path, number):  # noqa: F811
     while publisher.sent["/web/a.bin"] < BIG // 2:
         assert child.poll() is None, child.communicate()
         time.sleep(0.02)
+    publisher.rate = 50_000  # so slow that it cannot end before the signal arrives
     child.send_signal(number)
     _, errors = child.communicate(timeout=20)
     assert child.returncode == (-9 if number == signal.SIGKILL else 130)

@@ -1,6 +1,7 @@
 """What the tests of `prepare` share: the files of a target, a slow run to kill, rows that can be compared."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -41,6 +42,7 @@ def start_command(*arguments, **environment) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)], env={**variables, **environment},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )  # fmt: skip
 
 

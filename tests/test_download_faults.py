@@ -342,7 +342,10 @@ def test_a_killed_download_resumes(publisher, tmp_path, number):  # noqa: F811
     publisher.files["/web/a.bin"] = data
     publisher.rate = 1_500_000
     code = CHILD.format(size=BIG, to=str(tmp_path / "raw"))
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )  # fmt: skip
     while publisher.sent["/web/a.bin"] < BIG // 2:
         assert child.poll() is None, child.communicate()
         time.sleep(0.02)

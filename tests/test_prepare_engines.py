@@ -1,12 +1,16 @@
 """Who builds the shards: processes that are killed, Ray with a dead worker, a bucket behind a real S3 server."""
 
 import contextlib
+import functools
 import json
 import os
 import signal
 import threading
 import time
 import urllib.request
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from types import SimpleNamespace
 
 import datasets
 import pytest
@@ -107,6 +111,31 @@ def test_shards_of_a_dead_worker_are_built_by_another(miniatures, tmp_path):
     (whole,) = prepare({"ptbxl": raw}, tmp_path / "a" / "out", num_proc=1, **SETTINGS)
     assert done.sha256 == whole.sha256
     assert tree(target) == tree(tmp_path / "a" / "out")
+
+
+class PoolThatBreaks:
+    """A pool of no processes whose worker dies between two results: it notices when the next task is given to it."""
+
+    def __init__(self, submitted, refuse_at, *_, **__):
+        self._submitted, self._refuse_at = submitted, refuse_at
+
+    def submit(self, build, task, store):
+        self._submitted.append(task)
+        if len(self._submitted) in self._refuse_at:
+            raise BrokenProcessPool("a process was terminated abruptly")
+        future = Future()
+        future.set_result(build(task, store))
+        return future
+
+    def shutdown(self, **_):
+        pass
+
+
+def test_tasks_that_a_broken_pool_does_not_take_are_not_lost(monkeypatch):
+    monkeypatch.setattr(engines, "ProcessPoolExecutor", functools.partial(PoolThatBreaks, [], (4, 7)))
+    tasks = [SimpleNamespace(path=f"shard-{number}") for number in range(9)]
+    results = engines.run_tasks(tasks, None, num_proc=2, build=lambda task, store: (task.path, None))
+    assert sorted(path for path, _ in results) == [task.path for task in tasks]
 
 
 def _die(task, store):

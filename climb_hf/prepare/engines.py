@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -102,17 +103,17 @@ def _begin_worker() -> None:
 def _pool(tasks: Iterable[Task], store: "Store", num_proc: int, build: Builder) -> Iterator[Result]:
     """Keep `num_proc` spawned workers busy; after the death of one, begin a new pool with what was under way."""
     todo, attempts = iter(tasks), dict[str, int]()
-    again: list[Task] = []
+    waiting: deque[Task] = deque()
     is_done = False
     while not is_done:
         pool = ProcessPoolExecutor(num_proc, multiprocessing.get_context("spawn"), initializer=_begin_worker)
         running: dict[Future[Result], Task] = {}
         try:
             while True:
-                wanted = 2 * num_proc - len(running)
-                chosen, again = again[:wanted], again[wanted:]
-                for task in [*chosen, *islice(todo, wanted - len(chosen))]:
-                    running[pool.submit(build, task, store)] = task
+                waiting.extend(islice(todo, max(0, 2 * num_proc - len(running) - len(waiting))))
+                while waiting and len(running) < 2 * num_proc:
+                    running[pool.submit(build, waiting[0], store)] = waiting[0]
+                    waiting.popleft()  # only now: a pool that is already broken takes nothing
                 if not running:
                     is_done = True
                     break
@@ -122,10 +123,11 @@ def _pool(tasks: Iterable[Task], store: "Store", num_proc: int, build: Builder) 
                     yield result
         except BrokenProcessPool:
             done = [future for future in running if _has_result(future)]
-            again = [task for future, task in running.items() if future not in done] + again
+            lost = [task for future, task in running.items() if future not in done]
+            waiting.extendleft(reversed(lost))
             for future in done:
                 yield future.result()
-            _count_deaths(again, running.values(), attempts)
+            _count_deaths(lost, attempts)
         finally:
             _stop(pool)
 
@@ -134,12 +136,10 @@ def _has_result(future: "Future[Result]") -> bool:
     return future.done() and not future.cancelled() and future.exception() is None
 
 
-def _count_deaths(again: list[Task], running: Iterable[Task], attempts: dict[str, int]) -> None:
+def _count_deaths(lost: list[Task], attempts: dict[str, int]) -> None:
     """Count a death for every shard that was under way, and give up where there were too many."""
-    under_way = {task.path for task in running}
-    for task in again:
-        if task.path in under_way:
-            attempts[task.path] = attempts.get(task.path, 0) + 1
+    for task in lost:
+        attempts[task.path] = attempts.get(task.path, 0) + 1
     worn = [path for path, number in attempts.items() if number >= ATTEMPTS]
     if worn:
         raise ClimbError(

@@ -1,13 +1,14 @@
-"""`climb_hf.load_dataset`: the same as `datasets.load_dataset("climb", ...)`, without the hook."""
+"""`climb_hf.load_dataset`: the same as `datasets.load_dataset("climb", ...)`, without the hook; is data synthetic."""
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 
-__all__ = ["load_dataset"]
+__all__ = ["is_synthetic", "load_dataset"]
 
 
 def load_dataset(
@@ -73,3 +74,27 @@ def load_dataset(
         return builder.as_streaming_dataset(split=split)
     builder.download_and_prepare(num_proc=num_proc, download_mode=download_mode)
     return builder.as_dataset(split=split)
+
+
+def is_synthetic(sources: "Mapping[str, str | Path | None]") -> bool:
+    """Whether any of some sources is a synthetic raw copy: then every number made from them is called synthetic.
+
+    Args:
+        sources (`Mapping`): folder by name; `None` takes `$CLIMB_DATA/NAME`.
+
+    Returns:
+        `bool`.
+
+    Raises:
+        UnknownSourceError: no such source.
+
+    Example:
+        >>> is_synthetic({"proteins": "raw/PROTEINS"})
+        False
+    """
+    from climb_hf.builder import raw_folder
+    from climb_hf.miniatures import is_miniature
+    from climb_hf.registry import get_source
+
+    folders = [raw_folder(get_source(name), str(folder) if folder else None) for name, folder in sources.items()]
+    return any(folder is not None and is_miniature(folder) for folder in folders)

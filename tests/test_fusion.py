@@ -50,7 +50,7 @@ def run(raw, place, folder, **options):
 @pytest.fixture(scope="module")
 def results(raw, place):
     """Two strategies and one modality alone, all records and four per class."""
-    options = {"strategies": ["late", "cross_attention"], "shots": [None, 4], "synthetic": True}
+    options = {"strategies": ["late", "cross_attention"], "shots": [None, 4]}
     return run(raw, place, place / "run", modalities=["signal", "text"], singles=False, **options)
 
 

@@ -142,7 +142,7 @@ def scored(encoder, miniatures, tmp_path_factory):
     folder, _ = miniatures("vital", 64)
     out = tmp_path_factory.mktemp("retrieval")
     rows = retrieve(
-        encoder, {"vital": folder}, split="train", ks=(1, 5, 200), output_dir=out, n_bootstrap=50, synthetic=True,
+        encoder, {"vital": folder}, split="train", ks=(1, 5, 200), output_dir=out, n_bootstrap=50,
         max_length=12, cache_dir=out, device="cpu",
     )  # fmt: skip
     return rows, out, folder
@@ -231,12 +231,12 @@ def test_captions_that_are_blank_are_left_out(encoder, monkeypatch, tmp_path):
     features = Features({**data.features, "text": Value("string"), "group": Value("string")})
     part = Dataset.from_dict(columns, features=features)
     monkeypatch.setattr(
-        "climb_hf.protocols.pairs.load_pairs", lambda *_, **__: {"own": part, "empty": part.select([1])}
+        "climb_hf.protocols.pairs.load_pairs", lambda *_, **__: {"vital": part, "quilt1m": part.select([1])}
     )
-    rows = retrieve(encoder, {"own": None, "empty": None}, ks=[1], n_bootstrap=0, device="cpu")
-    own = [row for row in rows if row.source == "own"]
+    rows = retrieve(encoder, {"vital": None, "quilt1m": None}, ks=[1], n_bootstrap=0, device="cpu")
+    own = [row for row in rows if row.source == "vital"]
     assert {(row.n, row.n_left_out) for row in own} == {(2, 2)}
-    nothing = next(row for row in rows if row.source == "empty")
+    nothing = next(row for row in rows if row.source == "quilt1m")
     assert (nothing.n, nothing.n_left_out, nothing.is_defined) == (0, 1, False)
     assert "nothing to choose" in nothing.reason
 

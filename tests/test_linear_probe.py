@@ -158,7 +158,6 @@ def test_images_videos_and_multi_label_sources(sources, tmp_path):
     rows = linear_probe(
         random_encoder("quick", TINY), sources, output_dir=tmp_path, n_bootstrap=20, options=options,
         cache_dir=tmp_path / "cache", feature_cache=tmp_path / "features", settings=ProbeSettings(epochs=5),
-        synthetic=True,
     )  # fmt: skip
     assert {row.source for row in rows} == set(sources)
     assert all(row.protocol == "linear_probe" and row.synthetic for row in rows)

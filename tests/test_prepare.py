@@ -28,7 +28,7 @@ from climb_hf.prepare import engines, prepare, read_manifest, verify
 from climb_hf.prepare.plan import parse_size
 from climb_hf.prepare.stores import LocalStore, open_store
 
-SMALL = {"num_proc": 1, "shard_size": "60KB", "synthetic": True}
+SMALL = {"num_proc": 1, "shard_size": "60KB"}
 #: One source of every family, with DICOM (vindr_cxr), masks (busi), Arrow columns and JSON.
 FAMILIES = (
     "brain_tumor",

@@ -249,7 +249,7 @@ def no_decoding(monkeypatch):
 def test_files_without_opening_a_picture(miniatures, tmp_path, no_decoding):
     names = ("brain_tumor", "covid_us", "vindr_mammo", "mimic_iv")
     folders = {name: miniatures(name, n=16)[0] for name in names}
-    built = build_files(folders, tmp_path / "qa", paraphrase="random", synthetic=True)
+    built = build_files(folders, tmp_path / "qa", paraphrase="random")
     assert {file.source for file in built} == set(names)
     rows = [json.loads(line) for line in (tmp_path / "qa/brain_tumor/test.jsonl").read_text().splitlines()]
     maker = QuestionMaker(climb_hf.get_source("brain_tumor"), paraphrase="random")

@@ -41,7 +41,7 @@ def folders(miniatures):
 @pytest.fixture(scope="module")
 def run(folders, cache, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "mri"
-    train({"brain_tumor": folders["brain_tumor"]}, folder, overrides=TINY, cache_dir=cache, synthetic=True)
+    train({"brain_tumor": folders["brain_tumor"]}, folder, overrides=TINY, cache_dir=cache)
     return folder
 
 

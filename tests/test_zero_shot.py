@@ -117,7 +117,6 @@ def scored(encoder, miniatures, tmp_path_factory):
         output_dir=out,
         own_templates=["{} ."],
         n_bootstrap=40,
-        synthetic=True,
         cache_dir=out,
         device="cpu",
     )

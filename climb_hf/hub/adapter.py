@@ -14,6 +14,7 @@ from climb_hf.hub.card import load_template, recipe_text, tidy
 from climb_hf.hub.checkpoint import RECIPE_FILE, RESULTS_FILE, refuse_secrets
 from climb_hf.hub.facts import TrainingFacts
 from climb_hf.hub.licence import AGREEMENT_LEVELS, LICENSE_FILE, combine_licences, licence_text
+from climb_hf.hub.training_file import TRAINING_FILE, read_training
 from climb_hf.provenance import recipe_hash
 from climb_hf.results import ResultRow, read_results, write_results
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["adapter_card", "push_adapter", "save_adapter"]
 
-CONFIG_FILE, TRAINING_FILE = "adapter_config.json", "training.json"
+CONFIG_FILE = "adapter_config.json"
 _NOT_FACTS = ("recipe_settings", "recipe_hash")
 #: Files of an adapter that are published; optimizer states and logs stay.
 _PUBLISHED = (".json", ".jsonl", ".jinja", ".md", ".model", ".safetensors", ".txt", ".yaml")
@@ -188,9 +189,7 @@ def push_adapter(
     if not (folder / CONFIG_FILE).is_file():
         raise AccessError(f"`{folder.parent}` holds no adapter; pass what `climb qa finetune --to DIR` was given.")
     config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    kept = (
-        json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8")) if (folder / TRAINING_FILE).is_file() else {}
-    )
+    kept = read_training(folder)
     facts = {key: value for key, value in kept.items() if key not in _NOT_FACTS}
     recorded = str(config.get("base_model_name_or_path"))
     base = base_model or next((name for name in (facts.get("base_model"),) if name and "/" in name), None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from climb_hf.build_log import MAX_SKIPPED, BuildLog, Failure
 from climb_hf.errors import ClimbError, CorruptFileError, OptionError
+from climb_hf.loading import is_synthetic
 from climb_hf.prepare.manifest import (
     MANIFEST_FOLDER,
     Manifest,
@@ -85,6 +86,7 @@ def prepare(
     from climb_hf.prepare.stores import open_store
 
     folders = _folders(sources)
+    synthetic = synthetic or is_synthetic(folders)
     chosen = {name: _options_of(name, options or {}) for name in folders}
     size, store = parse_size(shard_size), open_store(to, private=private)
     workers = (os.cpu_count() or 1) if num_proc is None else num_proc

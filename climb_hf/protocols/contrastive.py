@@ -1,6 +1,5 @@
 """Contrastive image-text pretraining: `climb train --recipe openpmc/…` (Open-PMC-18M, arXiv 2506.02738)."""
 
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -8,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from climb_hf.errors import OptionError
+from climb_hf.hub.training_file import write_training
 from climb_hf.mixture import combine, source_options
 from climb_hf.models.dual_encoder import base_models, build_dual_encoder
-from climb_hf.protocols.data import Sources
-from climb_hf.protocols.multitask import HISTORY_FILE, TRAINING_FILE, Run
+from climb_hf.protocols.data import Sources, is_synthetic
+from climb_hf.protocols.multitask import Run
 from climb_hf.protocols.pairs import load_pairs
-from climb_hf.provenance import provenance, recipe_hash
+from climb_hf.provenance import provenance
 from climb_hf.splits import group_fraction
 from climb_hf.training.recipes import is_contrastive, load_recipe, training_arguments
 
@@ -230,7 +230,7 @@ def _facts(settings: Mapping[str, Any], sources: Sources, parts: Parts, *, synth
         "n_examples": {name: len(part) for name, part in parts.items()},
         "data_fingerprints": {name: pairs_fingerprint(part) for name, part in parts.items()},
         "options": {name: source_options(name, options) for name in sources},
-        "synthetic": synthetic,
+        "synthetic": synthetic or is_synthetic(sources),
         "date": datetime.now(UTC).date().isoformat(),
         "versions": provenance(),
     }
@@ -250,6 +250,4 @@ def _save(
         cast("ProcessorMixin", trainer.processing_class),
     )
     save_checkpoint(folder, model, processor, recipe=dict(settings), training=facts)
-    kept = {**facts, **more, "recipe_settings": dict(settings), "recipe_hash": recipe_hash(settings)}
-    (folder / TRAINING_FILE).write_text(json.dumps(kept, indent=1), encoding="utf-8")
-    (folder / HISTORY_FILE).write_text(json.dumps(trainer.state.log_history, indent=1), encoding="utf-8")
+    write_training(folder, facts, settings, trainer.state.log_history, **more)

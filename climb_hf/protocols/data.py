@@ -5,10 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from climb_hf.builder import raw_folder
 from climb_hf.errors import OptionError, SplitError
-from climb_hf.loading import load_dataset
-from climb_hf.miniatures import is_miniature
+from climb_hf.loading import is_synthetic, load_dataset
 from climb_hf.mixture import label_schemes, source_options
 from climb_hf.registry import get_source, unknown_source
 from climb_hf.vocabulary import concepts, string_vocabulary
@@ -48,23 +46,6 @@ def parse_sources(arguments: Sequence[str]) -> dict[str, str | None]:
     if not sources:
         raise unknown_source(None)
     return sources
-
-
-def is_synthetic(sources: Sources) -> bool:
-    """Whether any of some sources is a synthetic raw copy: then every number made from them is called synthetic.
-
-    Args:
-        sources (`Mapping`): folder by name; `None` takes `$CLIMB_DATA/NAME`.
-
-    Returns:
-        `bool`.
-
-    Example:
-        >>> is_synthetic({"proteins": "raw/PROTEINS"})
-        False
-    """
-    folders = [raw_folder(get_source(name), str(folder) if folder else None) for name, folder in sources.items()]
-    return any(folder is not None and is_miniature(folder) for folder in folders)
 
 
 def load_parts(

@@ -4,7 +4,6 @@ A published evaluation wrapped the loading of its checkpoint in a catch-all, so 
 kept its initial weights without a word. Here a tensor that is missing or left over is an error.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +13,8 @@ import torch
 from torch import Tensor
 
 from climb_hf.errors import AccessError, CorruptFileError, OptionError
+from climb_hf.hub.training_file import read_training
 from climb_hf.models.catalogue import entry_of
-from climb_hf.protocols.multitask import TRAINING_FILE
 
 __all__ = ["Encoder", "as_encoder", "checkpoint_facts", "load_encoder", "load_exactly_from", "locate"]
 
@@ -122,8 +121,7 @@ def checkpoint_facts(checkpoint: str | Path) -> dict[str, Any]:
     Returns:
         `dict`: `sources`, `recipe_settings`, `recipe_hash`, `synthetic` and so on; see `training.json`.
     """
-    file = locate(checkpoint) / TRAINING_FILE
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return read_training(locate(checkpoint))
 
 
 def load_encoder(checkpoint: str | Path) -> Encoder:

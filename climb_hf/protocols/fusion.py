@@ -1,6 +1,5 @@
 """Fusion of picture, signal and text for one outcome (CLIMB paper, RQ3): train, score, compare with one alone."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from climb_hf.errors import OptionError, SchemaError
+from climb_hf.hub.training_file import write_training
 from climb_hf.models.fusion.configuration_fusion import MODALITIES, STRATEGIES
-from climb_hf.protocols.data import Sources, data_fingerprint, load_parts
+from climb_hf.protocols.data import Sources, data_fingerprint, is_synthetic, load_parts
 from climb_hf.protocols.fusion_parts import TASKS, Encoders, FusionTask, build_encoders, build_fusion
-from climb_hf.protocols.multitask import HISTORY_FILE, TRAINING_FILE
 from climb_hf.provenance import provenance, recipe_hash
 from climb_hf.registry import get_source
 from climb_hf.training.recipes import load_recipe
@@ -142,7 +141,7 @@ def fuse(
         "protocol": "fusion",
         "recipe_hash": recipe_hash({**settings, "encoders": encoders.names}),
         "data_fingerprint": data_fingerprint(parts["test"]),
-        "synthetic": synthetic,
+        "synthetic": synthetic or is_synthetic(sources),
         "date": datetime.now(UTC).date().isoformat(),
         "versions": provenance(),
     }
@@ -374,6 +373,4 @@ def _save(plan: _Plan, run: _Run, trainer: Any, train: _Rows, results: "list[Res
         recipe=plan.settings,
         training=facts,
     )
-    kept = {**facts, "recipe_settings": plan.settings, "recipe_hash": plan.facts["recipe_hash"]}
-    (folder / TRAINING_FILE).write_text(json.dumps(kept, indent=1), encoding="utf-8")
-    (folder / HISTORY_FILE).write_text(json.dumps(trainer.state.log_history, indent=1), encoding="utf-8")
+    write_training(folder, facts, plan.settings, trainer.state.log_history, recipe_hash=plan.facts["recipe_hash"])

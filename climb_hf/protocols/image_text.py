@@ -1,6 +1,5 @@
 """What the evaluations of image-text encoders share: facts of the checkpoint, and miniatures in place of data."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -8,9 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from climb_hf.hub.training_file import read_training
 from climb_hf.protocols.data import Sources, parse_sources
 from climb_hf.protocols.dual_encoder import checkpoint_folder
-from climb_hf.protocols.multitask import TRAINING_FILE
 from climb_hf.provenance import provenance
 
 __all__ = ["common_facts", "named_sources"]
@@ -28,8 +27,7 @@ def common_facts(checkpoint: str | Path, protocol: str, split: str, *, synthetic
     Returns:
         `dict`: fields of `climb_hf.results.ResultRow`.
     """
-    file = checkpoint_folder(checkpoint) / TRAINING_FILE
-    facts = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    facts = read_training(checkpoint_folder(checkpoint))
     return {
         "split": split,
         "protocol": protocol,

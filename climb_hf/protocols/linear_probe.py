@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from climb_hf.protocols.data import Sources, load_parts, model_classes
+from climb_hf.protocols.data import Sources, is_synthetic, load_parts, model_classes
 from climb_hf.protocols.encoders import Encoder, load_encoder
 from climb_hf.protocols.features import Features, extract_features
 from climb_hf.protocols.linear_head import LinearHead, ProbeSettings, fit_linear_head
@@ -82,6 +82,7 @@ def linear_probe(
     train = load_parts(sources, train_split, options, **given)
     test = load_parts(sources, split, options, **given)
     classes = model_classes(list(sources), options)
+    synthetic = synthetic or is_synthetic(sources)
     results: list[ResultRow] = []
     for name in sources:
         scored = ScoredSource(

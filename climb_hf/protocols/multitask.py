@@ -1,7 +1,6 @@
 """Joint training of one encoder on any mixture of sources, and its evaluation source by source (CLIMB paper, RQ1)."""
 
 import functools
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,13 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from climb_hf.hub.training_file import read_training, write_training
 from climb_hf.mixture import combine, label_schemes, source_options
 from climb_hf.models.catalogue import entry_of
 from climb_hf.protocols.checkpoints import architecture_of, build_model, build_processor, check_inputs, load_checkpoint
 from climb_hf.protocols.data import Sources, data_fingerprint, is_synthetic, load_parts, model_classes
 from climb_hf.protocols.demographics import demographics
 from climb_hf.protocols.scoring import WITHOUT_DUPLICATES
-from climb_hf.provenance import provenance, recipe_hash
+from climb_hf.provenance import provenance
 from climb_hf.training.recipes import load_recipe
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["Predicted", "Run", "evaluate", "predict", "train"]
 
 logger = logging.getLogger(__name__)
-
-#: Facts of the training that a checkpoint keeps beside its weights.
-TRAINING_FILE, HISTORY_FILE = "training.json", "history.json"
 
 
 @dataclass
@@ -123,9 +120,7 @@ def train(
     folder = Path(output_dir) / "model"
     if trainer.is_world_process_zero():
         save_checkpoint(folder, trainer.model, processor, recipe=settings, training=facts)
-        kept = {**facts, "recipe_settings": settings, "recipe_hash": recipe_hash(settings)}
-        (folder / TRAINING_FILE).write_text(json.dumps(kept, indent=1), encoding="utf-8")
-        (folder / HISTORY_FILE).write_text(json.dumps(trainer.state.log_history, indent=1), encoding="utf-8")
+        write_training(folder, facts, settings, trainer.state.log_history)
     trainer.accelerator.wait_for_everyone()
     return Run(folder, trainer.state.log_history, facts)
 
@@ -296,9 +291,7 @@ def evaluate(
 def _load(checkpoint: str | Path) -> tuple[Any, Any, dict[str, Any]]:
     """Return model, processor and facts of a checkpoint."""
     model, processor, folder = load_checkpoint(checkpoint)
-    facts_file = folder / TRAINING_FILE
-    facts = json.loads(facts_file.read_text(encoding="utf-8")) if facts_file.is_file() else {}
-    return model, processor, facts
+    return model, processor, read_training(folder)
 
 
 def _evaluator(model: Any, processor: Any, mixture: "Dataset", batch_size: int) -> "ClimbTrainer":  # noqa: ANN401

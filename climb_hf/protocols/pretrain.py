@@ -1,18 +1,18 @@
 """`climb pretrain`: an encoder from signals alone, by the objective of its paper."""
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from climb_hf.errors import OptionError
+from climb_hf.hub.training_file import write_training
 from climb_hf.mixture import combine, source_options
 from climb_hf.models.catalogue import ModelEntry, entry_of
 from climb_hf.protocols.checkpoints import build_processor, check_inputs
 from climb_hf.protocols.data import Sources, data_fingerprint, is_synthetic, load_parts
-from climb_hf.protocols.multitask import HISTORY_FILE, TRAINING_FILE, Run
-from climb_hf.provenance import provenance, recipe_hash
+from climb_hf.protocols.multitask import Run
+from climb_hf.provenance import provenance
 from climb_hf.training.recipes import load_recipe, training_arguments
 
 __all__ = ["pretrain"]
@@ -108,9 +108,7 @@ def _save(
     folder = save_checkpoint(
         output_dir / "encoder", whole.base_model, processor, recipe=dict(settings), training=facts
     )
-    kept = {**facts, "recipe_settings": dict(settings), "recipe_hash": recipe_hash(settings)}
-    (folder / TRAINING_FILE).write_text(json.dumps(kept, indent=1), encoding="utf-8")
-    (folder / HISTORY_FILE).write_text(json.dumps(trainer.state.log_history, indent=1), encoding="utf-8")
+    write_training(folder, facts, settings, trainer.state.log_history)
 
 
 def _model(entry: ModelEntry, settings: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a pretraining model

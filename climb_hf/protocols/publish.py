@@ -1,10 +1,9 @@
 """`climb push`: a saved run with the results of its evaluation, or prepared data, to the Hub."""
 
-import json
 from pathlib import Path
 
 from climb_hf.errors import AccessError
-from climb_hf.protocols.multitask import TRAINING_FILE
+from climb_hf.hub.training_file import read_training
 
 __all__ = ["publish"]
 
@@ -58,9 +57,7 @@ def publish(
     folder = folder if (folder / "config.json").is_file() else folder / "model"
     if not (folder / "config.json").is_file():
         raise AccessError(f"`{checkpoint}` holds no checkpoint; pass what `climb train --to DIR` was given.")
-    kept = (
-        json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8")) if (folder / TRAINING_FILE).is_file() else {}
-    )
+    kept = read_training(folder)
     model, processor, _ = load_checkpoint(folder)
     commit = push_to_hub(
         repo_id,

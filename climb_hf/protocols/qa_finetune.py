@@ -1,6 +1,5 @@
 """Fine-tuning a vision-language model on CLIMB-QA with low-rank adapters (CLIMB paper, appendix B)."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from climb_hf.errors import DependencyError, OptionError
+from climb_hf.hub.training_file import write_training
 from climb_hf.mixture import source_options
 from climb_hf.optional import require
 from climb_hf.protocols.data import Sources, is_synthetic
 from climb_hf.protocols.qa_run import load_questions
-from climb_hf.provenance import provenance, recipe_hash
+from climb_hf.provenance import provenance
 from climb_hf.qa.chat import context_limit
-from climb_hf.qa.vlm import TRAINING_FILE, adapter_folder, load_base
+from climb_hf.qa.vlm import adapter_folder, load_base
 from climb_hf.training.recipes import load_recipe
 from climb_hf.training.vlm_recipe import VLM_TYPE, LoraSettings
 
@@ -130,9 +130,7 @@ def finetune_questions(
     target = Path(output_dir) / "adapter"
     if trainer.is_world_process_zero():
         save_adapter(target, trainer.model, processor, recipe=settings, training=facts)
-        kept = {**facts, "recipe_settings": settings, "recipe_hash": recipe_hash(settings)}
-        for file, content in ((TRAINING_FILE, kept), ("history.json", trainer.state.log_history)):
-            (target / file).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_training(target, facts, settings, trainer.state.log_history)
     trainer.accelerator.wait_for_everyone()
     return FineTuning(target, trainer.state.log_history, facts)
 

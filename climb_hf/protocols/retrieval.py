@@ -10,7 +10,7 @@ from climb_hf.errors import OptionError
 from climb_hf.metrics.bootstrap import interval_of
 from climb_hf.metrics.ranking import Backend, Ranks, Ties, rank_pairs
 from climb_hf.metrics.retrieval import DEPTHS, DIRECTIONS, check_depths, score_ranks
-from climb_hf.protocols.data import Sources
+from climb_hf.protocols.data import Sources, is_synthetic
 from climb_hf.protocols.dual_encoder import embed_images, embed_texts, load_dual_encoder
 from climb_hf.protocols.image_text import common_facts
 
@@ -91,7 +91,7 @@ def retrieve(
         raise OptionError(
             f"`positives` must be some of {POSITIVES}, found {list(positives) if positives else unknown}."
         )
-    common = common_facts(checkpoint, "retrieval", split, synthetic=synthetic)
+    common = common_facts(checkpoint, "retrieval", split, synthetic=synthetic or is_synthetic(sources))
     parts = load_pairs(sources, split, options=options or {}, cache_dir=cache_dir, num_proc=num_proc)
     model, processor = load_dual_encoder(checkpoint, device=device)
     scoring: dict[str, Any] = {"ks": ks, "ties": ties, "n_bootstrap": n_bootstrap, "seed": seed}

@@ -17,7 +17,7 @@ from climb_hf.protocols.adapting import METHODS, AdaptSettings, Method, adapt
 from climb_hf.protocols.aggregating import aggregate_seeds
 from climb_hf.protocols.checkpoints import architecture_name, check_inputs
 from climb_hf.protocols.contamination import look_for_contamination
-from climb_hf.protocols.data import load_parts, model_classes
+from climb_hf.protocols.data import is_synthetic, load_parts, model_classes
 from climb_hf.protocols.few_shot import FewShot, few_shot, without_groups
 from climb_hf.protocols.linear_probe import data_options
 from climb_hf.protocols.scoring import ScoredSource, common_facts, duplicates_of, score_source
@@ -112,7 +112,8 @@ def transfer(
     given: dict[str, Any] = {"cache_dir": cache_dir, "num_proc": num_proc}
     train, test = (load_parts({to: data_dir}, part, options, **given)[to] for part in ("train", split))
     run = _Transfer(to, train, test, method, settings, options, n_bootstrap, feature_cache)
-    common = {"synthetic": bool(synthetic or any(start.facts.get("synthetic") for start in starts))}
+    made_up = synthetic or is_synthetic({to: data_dir}) or any(start.facts.get("synthetic") for start in starts)
+    common = {"synthetic": bool(made_up)}
     results: list[ResultRow] = []
     for found in run.rows(starts, ks, numbers, seen, {"split": split, **common}):
         results += found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from climb_hf.errors import OptionError
 from climb_hf.mixture import label_schemes
-from climb_hf.protocols.data import Sources, data_fingerprint, load_parts
+from climb_hf.protocols.data import Sources, data_fingerprint, is_synthetic, load_parts
 from climb_hf.protocols.dual_encoder import embed_images, embed_texts, load_dual_encoder
 from climb_hf.protocols.image_text import common_facts
 from climb_hf.protocols.prompts import TEMPLATE_SETS, class_names, prompts_of, templates_of
@@ -127,7 +127,7 @@ def zero_shot(
         key: {name: prompts_of(templates_of(get_source(name), chosen), task.names) for name, task in tasks.items()}
         for key, chosen in sets.items()
     }
-    common = common_facts(checkpoint, "zero_shot", split, synthetic=synthetic)
+    common = common_facts(checkpoint, "zero_shot", split, synthetic=synthetic or is_synthetic(sources))
     parts = load_parts(sources, split, options or {}, cache_dir=cache_dir, num_proc=num_proc)
     prints = {name: {"data_fingerprint": data_fingerprint(part)} for name, part in parts.items()}
     model, processor = load_dual_encoder(checkpoint, device=device)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from climb_hf.build_log import MAX_SKIPPED, Failure
 from climb_hf.errors import ClimbError, DamagedDataError, OptionError
+from climb_hf.loading import is_synthetic
 from climb_hf.qa.examples import is_plain_file
 from climb_hf.qa.questions import Order, QuestionMaker
 from climb_hf.qa.rows import pictures_of, question_features
@@ -124,7 +125,7 @@ def build_files(
         "options": {"seed": seed, "paraphrase": paraphrase, "order": order, "embed": embed, "format": file_format},
         "source_options": {name: source_options(name, options or {}) for name in sources},
     }
-    _write_manifest(target, built, facts, synthetic)
+    _write_manifest(target, built, facts, synthetic or is_synthetic(sources))
     return built
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from climb_hf.errors import AccessError, OptionError
+from climb_hf.hub.training_file import read_training
 from climb_hf.qa.chat import require_template
 
-__all__ = ["ADAPTER_CONFIG", "TRAINING_FILE", "Vlm", "adapter_folder", "load_base", "load_vlm", "weights_print"]
+__all__ = ["ADAPTER_CONFIG", "Vlm", "adapter_folder", "load_base", "load_vlm", "weights_print"]
 
 ADAPTER_CONFIG = "adapter_config.json"
-TRAINING_FILE = "training.json"
 _TAIL = 1 << 16
 
 
@@ -125,7 +125,6 @@ def load_vlm(
     import torch
 
     folder = adapter_folder(checkpoint) or _published_adapter(str(checkpoint))
-    training: dict[str, Any] = {}
     if folder is None:
         model, processor = load_base(str(checkpoint), dtype=dtype, chat_template=chat_template)
     else:
@@ -134,9 +133,7 @@ def load_vlm(
         base = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8")).get("base_model_name_or_path")
         model, processor = load_base(str(base), dtype=dtype, chat_template=chat_template, processor_from=str(folder))
         model = PeftModel.from_pretrained(model, str(folder))
-    own = (folder or Path(checkpoint)) / TRAINING_FILE
-    if own.is_file():
-        training = json.loads(own.read_text(encoding="utf-8"))
+    training = read_training(folder or checkpoint)
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return Vlm(model.to(where).eval(), processor, str(checkpoint), training)
 

@@ -19,6 +19,7 @@ from climb_hf.provenance import clean_recipe, provenance, recipe_hash
 
 __all__ = [
     "SCHEMA_VERSION",
+    "WITHOUT_DUPLICATES",
     "ResultRow",
     "clean_recipe",
     "provenance",
@@ -29,6 +30,9 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+
+#: Settings of a number over the records that are no copies of others.
+WITHOUT_DUPLICATES = {"without_duplicates": True}
 
 Level = Literal["source", "modality", "overall"]
 
@@ -130,12 +134,39 @@ class ResultRow:
         """Whether the number exists."""
         return not math.isnan(self.value)
 
+    @property
+    def is_without_duplicates(self) -> bool:
+        """Whether copies of other records were left out."""
+        return bool(self.settings.get("without_duplicates"))
+
+    def text(self, digits: int = 3, *, signed: bool = False) -> str:
+        """Return the number with its interval as people read it, or why there is none.
+
+        Args:
+            digits (`int`, *optional*, defaults to `3`): digits after the point.
+            signed (`bool`, *optional*, defaults to `False`): write `+` as well, as differences are written.
+
+        Returns:
+            `str`.
+
+        Example:
+            >>> ResultRow(source="ptbxl", split="test", metric="auc", value=0.91, n=9, interval=(0.9, 0.92)).text()
+            '0.910 [0.900, 0.920]'
+        """
+        if not self.is_defined:
+            return f"n/a ({self.reason})"
+        form = f"{'+' if signed else ''}.{digits}f"
+        ends = "" if self.interval is None else f" [{self.interval[0]:{form}}, {self.interval[1]:{form}}]"
+        return f"{self.value:{form}}{ends}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row as values of JSON; an undefined value becomes `None`."""
+        return {**dataclasses.asdict(self), "value": self.value if self.is_defined else None}
+
     def to_json(self) -> str:
         """Return the row as one line of strict JSON; an undefined value becomes `null`."""
-        content = dataclasses.asdict(self)
-        content["value"] = self.value if self.is_defined else None
         try:
-            return json.dumps(content, ensure_ascii=False, allow_nan=False)
+            return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise SchemaError(
                 f"result `{self.source}`/`{self.metric}`: `settings` and `versions` must hold JSON values: {error}."

@@ -185,9 +185,11 @@ class TestReport:
         rows = [row("late", 1, 0.6, (0.5, 0.7)), row("late", 2, 0.8, (0.7, 0.9)), row("mlp", 1, nan, None)]
         (axes,) = strategy_bars(rows).axes
         assert [(round(bar.get_x() + bar.get_width() / 2, 6), bar.get_height()) for bar in axes.patches] == [(0, 0.7)]
-        assert list(axes.lines[0].get_ydata()) == pytest.approx([0.6, 0.8])
+        half = 12.706 * 0.1 / 2**0.5 * 2**0.5  # Student's t with one degree of freedom, deviation 0.1414
+        assert list(axes.lines[0].get_ydata()) == pytest.approx([0.7 - half, 0.7 + half], abs=1e-4)
         assert [label.get_text() for label in axes.get_xticklabels()] == ["late", "mlp"]
-        assert fusion_table(rows)[0]["auc"] == "0.700 [0.600, 0.800]"
+        assert fusion_table(rows)[0]["auc"] == "0.700 [-0.571, 1.971]"
+        assert fusion_table(rows[:1])[0]["auc"] == "0.600 [0.500, 0.700]"
         assert fusion_table(rows)[1]["auc"] == "n/a (no class has both outcomes)"
         with pytest.raises(OptionError, match="mae"):
             strategy_bars(rows, "mae")

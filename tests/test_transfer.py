@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 import climb_hf
 from climb_hf.cli.app import app
 from climb_hf.errors import AccessError, OptionError
+from climb_hf.metrics import mean_interval
 from climb_hf.protocols.adapting import AdaptSettings, add_lora
-from climb_hf.protocols.aggregating import AGGREGATE, DIFFERENCE, aggregate_seeds, mean_interval
+from climb_hf.protocols.aggregating import AGGREGATE, DIFFERENCE, aggregate_seeds
 from climb_hf.protocols.contamination import look_for_contamination, trained_sources
 from climb_hf.protocols.few_shot import few_shot
 from climb_hf.protocols.multitask import train

@@ -141,7 +141,7 @@ def score(
                 "value": round(row.value, 4) if row.is_defined else None,
                 "interval": None if row.interval is None else [round(end, 4) for end in row.interval],
                 "n": row.n,
-                "note": row.reason or ("without duplicates" if row.settings.get("without_duplicates") else ""),
+                "note": row.reason or ("without duplicates" if row.is_without_duplicates else ""),
             }
             for row in rows
         ],

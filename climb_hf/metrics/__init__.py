@@ -12,7 +12,7 @@ from climb_hf.metrics.qa import QA_METRICS, qa_match
 from climb_hf.metrics.regression import age_bands, mean_absolute_error
 from climb_hf.metrics.retrieval import retrieval_metrics
 from climb_hf.metrics.scoring import METRIC_NAMES
-from climb_hf.metrics.significance import compare_scores, delong_test
+from climb_hf.metrics.significance import compare_scores, delong_test, mean_interval
 
 __all__ = [
     "METRIC_NAMES",
@@ -28,6 +28,7 @@ __all__ = [
     "interval_of",
     "masked_metrics",
     "mean_absolute_error",
+    "mean_interval",
     "qa_match",
     "retrieval_metrics",
 ]

@@ -6,6 +6,7 @@ patient. Midranks make both n log n (Sun and Xu, IEEE Signal Processing Letters 
 """
 
 import math
+import statistics
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from climb_hf.metrics.bootstrap import check_bootstrap, codes_of, interval_of
 from climb_hf.metrics.inputs import Arrays, SourceRows, group_codes, source_order
 from climb_hf.metrics.scoring import METRIC_NAMES, Decided, decide, mean_defined, measure, resample
 
-__all__ = ["compare_scores", "delong_test"]
+__all__ = ["compare_scores", "delong_test", "mean_interval"]
 
 
 def delong_test(
@@ -240,3 +241,32 @@ def _mean_difference(values: Mapping[str, list[dict[str, Any]]], metric: str, co
         for side in (0, 1)
     ]
     return _difference(means[0], means[1], confidence)
+
+
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, tuple[float, float] | None]:
+    """Return the mean of some runs and Student's t interval around it.
+
+    The interval says how much another draw of examples and weights would move the mean; it knows nothing of the
+    patients who were scored, which the interval of each run is about. It may reach beyond the range of the metric.
+
+    Args:
+        values (`Sequence[float]`): one number per run.
+        confidence (`float`, *optional*, defaults to `0.95`): level.
+
+    Returns:
+        `tuple[float, tuple[float, float] | None]`: NaN and `None` without values; no interval of a single one.
+
+    Example:
+        >>> mean, (low, high) = mean_interval([0.6, 0.7, 0.8])
+        >>> round(mean, 3), round(low, 3), round(high, 3)
+        (0.7, 0.452, 0.948)
+    """
+    from scipy.stats import t
+
+    if not values:
+        return math.nan, None
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return mean, None
+    half = float(t.ppf(0.5 + confidence / 2, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+    return mean, (mean - half, mean + half)

@@ -1,52 +1,22 @@
 """Means over seeds, and paired differences between two models, with Student's t intervals."""
 
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from climb_hf.metrics.significance import mean_interval
+
 if TYPE_CHECKING:
     from climb_hf.results import ResultRow
 
-__all__ = ["AGGREGATE", "DIFFERENCE", "aggregate_seeds", "mean_interval"]
+__all__ = ["AGGREGATE", "DIFFERENCE", "aggregate_seeds"]
 
 AGGREGATE, DIFFERENCE = "mean over seeds", "mean difference over seeds"
 _CONFIDENCE = 0.95
 #: Settings that are those of a single run.
 _OF_A_RUN = ("shots", "n_bootstrap", "bootstrap_seed")
-
-
-def mean_interval(
-    values: Sequence[float], confidence: float = _CONFIDENCE
-) -> tuple[float, tuple[float, float] | None]:
-    """Return the mean of some runs and Student's t interval around it.
-
-    The interval says how much another draw of examples and weights would move the mean; it knows nothing of the
-    patients who were scored, which the interval of each run is about. It may reach beyond the range of the metric.
-
-    Args:
-        values (`Sequence[float]`): one number per run.
-        confidence (`float`, *optional*, defaults to `0.95`): level.
-
-    Returns:
-        `tuple[float, tuple[float, float] | None]`: NaN and `None` without values; no interval of a single one.
-
-    Example:
-        >>> mean, (low, high) = mean_interval([0.6, 0.7, 0.8])
-        >>> round(mean, 3), round(low, 3), round(high, 3)
-        (0.7, 0.452, 0.948)
-    """
-    from scipy.stats import t
-
-    if not values:
-        return math.nan, None
-    mean = statistics.fmean(values)
-    if len(values) < 2:
-        return mean, None
-    half = float(t.ppf(0.5 + confidence / 2, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
-    return mean, (mean - half, mean + half)
 
 
 def aggregate_seeds(rows: "Sequence[ResultRow]", pair: tuple[str, str] | None = None) -> "list[ResultRow]":

@@ -14,14 +14,13 @@ from climb_hf.models.catalogue import entry_of
 from climb_hf.protocols.checkpoints import architecture_of, build_model, build_processor, check_inputs, load_checkpoint
 from climb_hf.protocols.data import Sources, data_fingerprint, is_synthetic, load_parts, model_classes
 from climb_hf.protocols.demographics import demographics
-from climb_hf.protocols.scoring import WITHOUT_DUPLICATES
 from climb_hf.provenance import provenance
+from climb_hf.results import WITHOUT_DUPLICATES, ResultRow, rows_from_metrics, write_results
 from climb_hf.training.recipes import load_recipe
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from climb_hf.results import ResultRow
     from climb_hf.training.trainer import ClimbTrainer
 
 __all__ = ["Predicted", "Run", "evaluate", "predict", "train"]
@@ -221,7 +220,7 @@ def evaluate(
     batch_size: int = 64,
     cache_dir: str | Path | None = None,
     num_proc: int | None = None,
-) -> "list[ResultRow]":
+) -> list[ResultRow]:
     """Score a checkpoint on one split of several sources, with patient-cluster bootstrap intervals.
 
     Where a source names copies of the same content (`duplicate_of`), its scored split is scored a second time without
@@ -281,8 +280,6 @@ def evaluate(
         )
         results += [row for row in again if row.level == "source"]
     if output_dir is not None:
-        from climb_hf.results import write_results
-
         write_results(Path(output_dir) / "results.jsonl", results)
         save_rows(rows, Path(output_dir) / "predictions.npz", model.config.vocabulary)
     return results
@@ -323,8 +320,7 @@ def _common_facts(
 
 def _score(
     trainer: "ClimbTrainer", rows: dict[str, Any], scoring: Mapping[str, Any], facts: Mapping[str, Any]
-) -> "list[ResultRow]":
-    from climb_hf.results import rows_from_metrics
+) -> list[ResultRow]:
     from climb_hf.training.evaluation import Scheme, score_rows
 
     config = trainer.model.config

@@ -10,16 +10,12 @@ import numpy as np
 
 from climb_hf.protocols.data import data_fingerprint
 from climb_hf.provenance import provenance
+from climb_hf.results import WITHOUT_DUPLICATES, ResultRow, rows_from_metrics
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from climb_hf.results import ResultRow
-
-__all__ = ["WITHOUT_DUPLICATES", "ScoredSource", "common_facts", "duplicates_of", "predicted_rows", "score_source"]
-
-#: Marks results scored without the test records that are copies of another record.
-WITHOUT_DUPLICATES = {"without_duplicates": True}
+__all__ = ["ScoredSource", "common_facts", "duplicates_of", "predicted_rows", "score_source"]
 
 
 @dataclass(frozen=True)
@@ -112,7 +108,7 @@ def score_source(
     *,
     scoring: Mapping[str, Any],
     facts: Mapping[str, Any],
-) -> "list[ResultRow]":
+) -> list[ResultRow]:
     """Score one source; where it names copies, a second time without them.
 
     Beside the metrics of `climb_hf.metrics.masked_metrics` a single-label source of two classes gets `f1_positive`,
@@ -148,8 +144,7 @@ def _score(
     vocabulary: Sequence[str],
     scoring: Mapping[str, Any],
     facts: Mapping[str, Any],
-) -> "list[ResultRow]":
-    from climb_hf.results import ResultRow, rows_from_metrics
+) -> list[ResultRow]:
     from climb_hf.training.evaluation import Scheme, score_rows
 
     scheme = Scheme(vocabulary, {source.name: source.concepts}, {source.name: source.multi_label})
@@ -168,11 +163,10 @@ def _positive_f1(
     columns: Sequence[int],
     scoring: Mapping[str, Any],
     facts: Mapping[str, Any],
-) -> "ResultRow":
+) -> ResultRow:
     """Return the F1 of the second class, with its interval over resampled patients."""
     from climb_hf.metrics import cluster_weights, interval_of
     from climb_hf.metrics.bootstrap import codes_of
-    from climb_hf.results import ResultRow
 
     kept = np.flatnonzero(rows["references"][:, columns].sum(axis=1) == 1)
     truth = rows["references"][kept, columns[1]].astype(np.int64)

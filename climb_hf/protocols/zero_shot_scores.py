@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climb_hf.metrics import masked_metrics
-from climb_hf.protocols.multitask import WITHOUT_DUPLICATES
 from climb_hf.registry import get_source
-from climb_hf.results import ResultRow, rows_from_metrics
+from climb_hf.results import WITHOUT_DUPLICATES, ResultRow, rows_from_metrics
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -12,7 +12,7 @@ from climb_hf.metrics.qa import QA_METRICS, qa_match
 from climb_hf.provenance import provenance
 from climb_hf.qa.parsing import Parsed, parse_answer
 from climb_hf.qa.templates import NONE_OF_THE_ABOVE
-from climb_hf.results import ResultRow
+from climb_hf.results import WITHOUT_DUPLICATES, ResultRow
 
 __all__ = ["fingerprints_of", "read_questions", "rows_from_qa", "score_answers", "score_predictions"]
 
@@ -231,7 +231,7 @@ def score_predictions(
     kept = [i for i, row in enumerate(rows) if row["source"] in affected and not row.get("duplicate_of")]
     if kept:
         again, _ = score_answers([rows[i] for i in kept], [parsed[i] for i in kept], **how)
-        settings = {**common.get("settings", {}), "without_duplicates": True}
+        settings = {**common.get("settings", {}), **WITHOUT_DUPLICATES}
         again_rows = rows_from_qa(again, **{**common, "settings": settings})
         results += [row for row in again_rows if row.level == "source"]
     return results

@@ -243,9 +243,7 @@ def _write(to: Path, report: _Report, found: Results) -> Path:
     (to / "tables.md").write_text("\n".join(r.markdown() for r in report.tables), encoding="utf-8")
     pictures = []
     for drawn in tqdm(report.figures, desc="drawing", unit="figure", dynamic_ncols=True, disable=None):
-        for suffix in ("png", "svg"):
-            drawn.figure.savefig(to / "figures" / f"{drawn.name}.{suffix}", dpi=150, bbox_inches="tight")
-        pictures.append(figure_picture(drawn.figure, drawn.caption))
+        pictures.append(figure_picture(drawn.figure, drawn.caption, save_as=to / "figures" / drawn.name))
     sections = [*report.sections, *sections, Section("Figures", figures=pictures), *_provenance(found)]
     notice = SYNTHETIC_NOTICE if any(row.synthetic for row in found.rows) else ""
     return write_report(to / "report.html", "Results of climb-hf", sections, notice=notice)

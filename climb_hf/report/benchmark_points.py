@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from climb_hf.report.cells import Cell, seed_interval
+from climb_hf.metrics.significance import mean_interval
+from climb_hf.report.cells import Cell
 from climb_hf.report.paper import paper_numbers
 from climb_hf.report.paper.origins import origin_of
 
@@ -145,7 +146,7 @@ class Point:
 
 
 def _point(cell: Cell) -> Point:
-    return Point(cell.value, seed_interval(cell.values) or cell.interval)
+    return Point(cell.value, mean_interval(cell.values)[1] or cell.interval)
 
 
 def _called(cell: Cell) -> str:

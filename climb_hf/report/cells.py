@@ -15,7 +15,7 @@ from climb_hf.report.naming import Names, Place, place_of
 if TYPE_CHECKING:
     from climb_hf.results import ResultRow
 
-__all__ = ["Cell", "Found", "Results", "cells_of", "find_results", "seed_interval"]
+__all__ = ["Cell", "Found", "Results", "cells_of", "find_results"]
 
 
 @dataclass(frozen=True)
@@ -114,30 +114,6 @@ def find_results(paths: Sequence[str | Path]) -> Results:
             raise AccessError(f"`{given}` is not there; give results.jsonl files, or folders that hold some.")
     files = list(dict.fromkeys(files))
     return Results(tuple(Found(row, file) for file in files for row in read_results(file)), tuple(files))
-
-
-def seed_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
-    """Return Student's t interval of the mean of some runs.
-
-    Args:
-        values (`Sequence[float]`): one number per run.
-        confidence (`float`, *optional*, defaults to `0.95`): level.
-
-    Returns:
-        `tuple[float, float]` or `None`: `None` for fewer than two runs.
-
-    Example:
-        >>> low, high = seed_interval([0.6, 0.7, 0.8])
-        >>> round(low, 3), round(high, 3)
-        (0.452, 0.948)
-    """
-    if len(values) < 2:
-        return None
-    from scipy.stats import t
-
-    half = float(t.ppf(0.5 + confidence / 2, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
-    mean = statistics.fmean(values)
-    return mean - half, mean + half
 
 
 def cells_of(results: Results, names: Names) -> list[Cell]:

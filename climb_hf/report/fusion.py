@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from climb_hf.errors import OptionError
+from climb_hf.metrics.significance import mean_interval
 from climb_hf.report.html import Section, figure_picture, write_report
-from climb_hf.report.runs import SYNTHETIC_NOTICE
+from climb_hf.report.runs import SYNTHETIC_NOTICE, origin_section
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,10 +21,6 @@ _LABELS = {"auc": "AUC", "mae": "mean absolute error in days"}
 _KEYS = ("task", "strategy", "modalities", "shots")
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
 def _grouped(rows: "Sequence[ResultRow]") -> "dict[tuple[str, str, str, str], list[ResultRow]]":
     """Rows of the runs that differ in their seed alone, by task, strategy, modalities and shots."""
     found: dict[tuple[str, str, str, str], list[ResultRow]] = {}
@@ -35,13 +32,11 @@ def _grouped(rows: "Sequence[ResultRow]") -> "dict[tuple[str, str, str, str], li
 
 
 def _summary(rows: "Sequence[ResultRow]") -> tuple[float, tuple[float, float] | None]:
-    """Mean over the seeds, and the mean of the ends of their intervals; undefined numbers are left out."""
+    """Mean over the seeds with Student's t interval, or the one run with its own; undefined numbers are left out."""
     known = [row for row in rows if row.is_defined]
-    if not known:
-        return float("nan"), None
-    ends = [row.interval for row in known if row.interval is not None]
-    low_high = (_mean([low for low, _ in ends]), _mean([high for _, high in ends])) if ends else None
-    return _mean([row.value for row in known]), low_high
+    if len(known) == 1:
+        return known[0].value, known[0].interval
+    return mean_interval([row.value for row in known])
 
 
 def fusion_table(rows: "Sequence[ResultRow]") -> list[dict[str, object]]:
@@ -52,7 +47,7 @@ def fusion_table(rows: "Sequence[ResultRow]") -> list[dict[str, object]]:
 
     Returns:
         `list[dict]`: `task`, `strategy`, `modalities`, `shots`, `seeds`, `records` scored, `left_out`, and each metric
-        with its interval: means over the seeds.
+        with its interval: of the run over patients, or of the mean of several seeds over these (Student's t).
 
     Example:
         >>> from climb_hf.results import ResultRow
@@ -83,8 +78,8 @@ def strategy_bars(rows: "Sequence[ResultRow]", metric: str = "auc") -> "Figure":
         metric (`str`, *optional*, defaults to `"auc"`): the metric.
 
     Returns:
-        `matplotlib.figure.Figure`: bars are means over the seeds, dots the seeds, lines the means of the ends of their
-        intervals. An undefined number leaves its place empty.
+        `matplotlib.figure.Figure`: bars are means over the seeds, dots the seeds, lines the intervals of
+        `fusion_table`. An undefined number leaves its place empty.
 
     Raises:
         OptionError: no row has the metric.
@@ -144,22 +139,13 @@ def write_fusion_report(folder: str | Path, rows: "Sequence[ResultRow]") -> Path
     own = [row for row in rows if row.protocol == "fusion"]
     figures = []
     for metric in (name for name in ("auc", "mae") if any(row.metric == name for row in own)):
-        figure = strategy_bars(own, metric)
-        for suffix in ("png", "svg"):
-            figure.savefig(folder / f"fusion-{metric}.{suffix}", dpi=150)
-        figures.append(figure_picture(figure, f"{_LABELS[metric]} by strategy, with patient-cluster intervals."))
+        caption = f"{_LABELS[metric]} by strategy, with 95 % intervals: over patients, or over several seeds."
+        figures.append(figure_picture(strategy_bars(own, metric), caption, save_as=folder / f"fusion-{metric}"))
     first = own[0]
-    origin = [
-        {"item": "split", "value": first.split},
-        {"item": "encoders", "value": ", ".join(f"{k}: {v}" for k, v in first.settings["encoders"].items())},
-        {"item": "resamples", "value": first.settings.get("n_bootstrap", 0)},
-        {"item": "recipe", "value": first.recipe_hash},
-        {"item": "data", "value": first.data_fingerprint},
-        *({"item": f"version of {name}", "value": version} for name, version in first.versions.items()),
-    ]
+    encoders = ", ".join(f"{modality}: {name}" for modality, name in first.settings["encoders"].items())
     sections = [
         Section("Scores", rows=fusion_table(own), figures=figures),
-        Section("Where the numbers come from", rows=origin),
+        origin_section(own, {"encoders": encoders, "resamples": first.settings.get("n_bootstrap", 0)}),
     ]
     notice = SYNTHETIC_NOTICE if any(row.synthetic for row in own) else ""
     return write_report(folder / "report.html", f"Fusion: {first.settings['task']}", sections, notice=notice)

@@ -55,16 +55,19 @@ def _data_url(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def figure_picture(figure: "MatplotlibFigure", caption: str) -> Picture:
+def figure_picture(figure: "MatplotlibFigure", caption: str, *, save_as: Path | None = None) -> Picture:
     """Turn a matplotlib figure into a vector picture of the page, and close it.
 
     Args:
         figure (`matplotlib.figure.Figure`): the figure.
         caption (`str`): text below it.
+        save_as (`Path`, *optional*): also write it to this path with `.png` and `.svg` behind.
 
     Returns:
         `Picture`.
     """
+    for suffix in () if save_as is None else ("png", "svg"):
+        figure.savefig(f"{save_as}.{suffix}", dpi=150, bbox_inches="tight")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
     figure.clear()

@@ -11,19 +11,13 @@ __all__ = ["retrieval_table", "zero_shot_table"]
 _ZERO_SHOT = ("f1", "f1_positive", "auc", "top1")
 
 
-def _text(row: "ResultRow | None") -> str | None:
-    if row is None:
-        return None
-    if not row.is_defined:
-        return f"n/a ({row.reason})"
-    digits = 1 if row.metric == "median_rank" else 3
-    interval = "" if row.interval is None else f" [{row.interval[0]:.{digits}f}, {row.interval[1]:.{digits}f}]"
-    return f"{row.value:.{digits}f}{interval}"
+def _text(row: "ResultRow") -> str:
+    return row.text(1 if row.metric == "median_rank" else 3)
 
 
 def _source(row: "ResultRow") -> str:
     name = {"source": row.source, "modality": f"mean of {row.source}"}.get(row.level, "mean of all sources")
-    return f"{name} without duplicates" if row.settings.get("without_duplicates") else name
+    return f"{name} without duplicates" if row.is_without_duplicates else name
 
 
 def _repeats(row: "ResultRow") -> bool:

@@ -204,7 +204,7 @@ def place_of(row: "ResultRow", names: Names) -> Place | None:
         seeds that a protocol wrote itself.
     """
     settings: Mapping[str, Any] = row.settings
-    if row.subgroup or settings.get("without_duplicates") or "aggregate" in settings or "class" in settings:
+    if row.subgroup or row.is_without_duplicates or "aggregate" in settings or "class" in settings:
         return None
     protocol = row.protocol or "multitask"
     fields_of, conditions = _PROTOCOLS.get(protocol, (_nothing, ()))

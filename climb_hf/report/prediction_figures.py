@@ -33,7 +33,7 @@ def forest_rows(rows: "Sequence[ResultRow]", metric: str = "auc") -> "dict[str, 
     """
     found: dict[str, dict[str, list[ResultRow]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        if row.metric == metric and row.level == "source" and not row.settings.get("without_duplicates"):
+        if row.metric == metric and row.level == "source" and not row.is_without_duplicates:
             is_single = row.settings.get("training") == "single-task"
             called = f"{row.settings.get('architecture')}, one model per source" if is_single else row.model or "model"
             name = f"{called}, definition {row.definition}, seed {row.seed}"

@@ -15,19 +15,10 @@ __all__ = ["answer_table", "comparison_table", "paper_values"]
 _METRICS = ("accuracy", "sensitivity", "specificity", "f1", "invalid")
 
 
-def _text(row: "ResultRow | None") -> str | None:
-    if row is None:
-        return None
-    if not row.is_defined:
-        return f"n/a ({row.reason})"
-    ends = "" if row.interval is None else f" [{row.interval[0]:.3f}, {row.interval[1]:.3f}]"
-    return f"{row.value:.3f}{ends}"
-
-
 def _name(row: "ResultRow") -> str:
     if row.level == "overall":
         return f"average over {row.settings.get('average', 'sources')}"
-    return f"{row.source} without duplicates" if row.settings.get("without_duplicates") else row.source
+    return f"{row.source} without duplicates" if row.is_without_duplicates else row.source
 
 
 def answer_table(rows: "Sequence[ResultRow]") -> list[dict[str, object]]:
@@ -50,7 +41,7 @@ def answer_table(rows: "Sequence[ResultRow]") -> list[dict[str, object]]:
         if row.metric not in metrics:
             continue
         first = {"level": row.level, "of": _name(row), "n": row.n, **dict.fromkeys(metrics)}
-        lines.setdefault((row.level, _name(row)), first)[row.metric] = _text(row)
+        lines.setdefault((row.level, _name(row)), first)[row.metric] = row.text()
     return list(lines.values())
 
 
@@ -101,7 +92,7 @@ def comparison_table(rows: "Sequence[ResultRow]", level: Literal["modality", "so
     average = {"modality": "modalities", "source": "sources"}[level]
     lines: dict[tuple[str, str, str], dict[str, object]] = {}
     for row in rows:
-        if row.metric not in _METRICS or row.settings.get("without_duplicates"):
+        if row.metric not in _METRICS or row.is_without_duplicates:
             continue
         is_average = row.level == "overall" and row.settings.get("average") == average
         if row.level != level and not is_average:
@@ -114,6 +105,6 @@ def comparison_table(rows: "Sequence[ResultRow]", level: Literal["modality", "so
         line = lines.setdefault(
             (name, str(row.model), training), {**first, **dict.fromkeys(_METRICS), "paper": paper or None}
         )
-        line[row.metric] = _text(row)
+        line[row.metric] = row.text()
     order = {name: place for place, name in enumerate(dict.fromkeys(key[0] for key in lines if key[0] != "average"))}
     return [lines[key] for key in sorted(lines, key=lambda key: (order.get(key[0], len(order)), key[2], key[1]))]

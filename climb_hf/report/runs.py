@@ -11,12 +11,35 @@ from climb_hf.report.results import result_table
 if TYPE_CHECKING:
     from climb_hf.results import ResultRow
 
-__all__ = ["evaluation_sections", "history_section", "write_evaluation_report"]
+__all__ = ["evaluation_sections", "history_section", "origin_section", "write_evaluation_report"]
 
 SYNTHETIC_NOTICE = (
     "All data behind these numbers is synthetic: drawn by a seeded generator with learnable content. They show that "
     "the software works and say nothing about any clinical question."
 )
+
+
+def origin_section(rows: "Sequence[ResultRow]", details: Mapping[str, object]) -> Section:
+    """Return the section that says where the numbers of one run come from.
+
+    Args:
+        rows (`Sequence[ResultRow]`): results of the run.
+        details (`Mapping`): what is particular to the protocol, by name.
+
+    Returns:
+        `Section`: split, the details, recipe, fingerprint of each source's data, versions.
+
+    Example:
+        >>> from climb_hf.results import ResultRow
+        >>> row = ResultRow(source="a", split="test", metric="auc", value=0.9, n=7, data_fingerprint="1f")
+        >>> origin_section([row], {}).rows[-1]
+        {'item': 'data of a', 'value': '1f'}
+    """
+    first = rows[0]
+    prints = {f"data of {row.source}": row.data_fingerprint for row in rows if row.level == "source"}
+    versions = {f"version of {name}": version for name, version in first.versions.items()}
+    items = {"split": first.split, **details, "recipe": first.recipe_hash, **versions, **prints}
+    return Section("Where the numbers come from", rows=[{"item": k, "value": v} for k, v in items.items()])
 
 
 def evaluation_sections(rows: "Sequence[ResultRow]") -> list[Section]:
@@ -30,27 +53,22 @@ def evaluation_sections(rows: "Sequence[ResultRow]") -> list[Section]:
     """
     first = rows[0]
     settings = first.settings
-    origin = [
-        {"item": "split", "value": first.split},
-        {"item": "definition of the metrics", "value": first.definition},
-        {"item": "interval", "value": f"{first.confidence:.0%}, patient-cluster bootstrap"},
-        {"item": "resamples", "value": settings.get("n_bootstrap", 0)},
-        {"item": "seed of the bootstrap", "value": settings.get("bootstrap_seed")},
-        {"item": "seed of the training", "value": first.seed},
-        {"item": "recipe", "value": first.recipe_hash},
-        *({"item": f"version of {name}", "value": version} for name, version in first.versions.items()),
-    ]
-    fingerprints = {row.source: row.data_fingerprint for row in rows if row.level == "source"}
-    origin += [{"item": f"data of {name}", "value": value} for name, value in fingerprints.items()]
+    details = {
+        "definition of the metrics": first.definition,
+        "interval": f"{first.confidence:.0%}, patient-cluster bootstrap",
+        "resamples": settings.get("n_bootstrap", 0),
+        "seed of the bootstrap": settings.get("bootstrap_seed"),
+        "seed of the training": first.seed,
+    }
     figure = figure_picture(metric_by_source(_distinct(rows)), "Macro one-vs-rest AUC by source with its interval.")
     return [
         Section("Scores by source", rows=result_table(rows), figures=[figure]),
-        Section("Where the numbers come from", rows=origin),
+        origin_section(rows, details),
     ]
 
 
 def _distinct(rows: "Sequence[ResultRow]") -> "list[ResultRow]":
-    return [row for row in rows if not row.settings.get("without_duplicates")]
+    return [row for row in rows if not row.is_without_duplicates]
 
 
 def history_section(history: Sequence[Mapping[str, Any]]) -> Section:

@@ -17,10 +17,6 @@ _COLOURS = ("#1f5fa8", "#b35900", "#3a7d44", "#7a4988")
 _SHOWN = ("auc", "sensitivity", "specificity", "f1", "accuracy")
 
 
-def _is_plain(row: "ResultRow") -> bool:
-    return not row.settings.get("without_duplicates")
-
-
 def transfer_table(rows: "Sequence[ResultRow]", metrics: Sequence[str] = _SHOWN) -> list[dict[str, object]]:
     """Return one line per model and k: means over seeds with their intervals, and the difference of two models.
 
@@ -38,21 +34,13 @@ def transfer_table(rows: "Sequence[ResultRow]", metrics: Sequence[str] = _SHOWN)
             continue
         metric = row.metric.removesuffix("_difference") if kind == DIFFERENCE else row.metric
         name = f"{row.model} − {row.settings['against']}" if kind == DIFFERENCE else str(row.model)
-        name += "" if _is_plain(row) else ", without duplicates"
+        name += ", without duplicates" if row.is_without_duplicates else ""
         start = {"model": name, "k": str(row.settings["k"]), "seeds": row.settings["n_seeds"],
                  "records": row.settings["n_train"], **dict.fromkeys(metrics)}  # fmt: skip
-        line = lines.setdefault((name, row.settings["k"], _is_plain(row)), start)
+        line = lines.setdefault((name, row.settings["k"], not row.is_without_duplicates), start)
         if metric in metrics:
-            line[metric] = _text(row)
+            line[metric] = row.text(signed=kind == DIFFERENCE)
     return list(lines.values())
-
-
-def _text(row: "ResultRow") -> str:
-    if not row.is_defined:
-        return f"n/a ({row.reason})"
-    sign = "+" if row.settings["aggregate"] == DIFFERENCE else ""
-    interval = "" if row.interval is None else f" [{row.interval[0]:{sign}.3f}, {row.interval[1]:{sign}.3f}]"
-    return f"{row.value:{sign}.3f}{interval}"
 
 
 def transfer_curve(rows: "Sequence[ResultRow]", metric: str = "auc") -> "Figure":
@@ -67,7 +55,7 @@ def transfer_curve(rows: "Sequence[ResultRow]", metric: str = "auc") -> "Figure"
     """
     from matplotlib.figure import Figure
 
-    chosen = [row for row in rows if row.metric == metric and _is_plain(row) and row.is_defined]
+    chosen = [row for row in rows if row.metric == metric and not row.is_without_duplicates and row.is_defined]
     means = [row for row in chosen if row.settings.get("aggregate") == AGGREGATE]
     ks = list(dict.fromkeys(row.settings["k"] for row in rows))
     models = list(dict.fromkeys(str(row.model) for row in rows))
@@ -107,30 +95,29 @@ def write_transfer_report(folder: str | Path, rows: "Sequence[ResultRow]") -> Pa
         `Path`: the page.
     """
     from climb_hf.report.html import Section, figure_picture, write_report
-    from climb_hf.report.runs import SYNTHETIC_NOTICE
+    from climb_hf.report.runs import SYNTHETIC_NOTICE, origin_section
 
     folder, first = Path(folder), rows[0]
     folder.mkdir(parents=True, exist_ok=True)
-    figure = transfer_curve(rows)
-    for suffix in ("png", "svg"):
-        figure.savefig(folder / f"transfer.{suffix}", dpi=150)
+    figure = figure_picture(
+        transfer_curve(rows), "Mean over seeds against the examples per class; points are runs.",
+        save_as=folder / "transfer",
+    )  # fmt: skip
     known = {str(row.model): row.settings["known_concepts"] for row in rows}
     overlap = [
         {"model": model, "known": len(names), "of": first.settings["n_concepts"], "concepts": ", ".join(names)}
         for model, names in known.items()
     ]
-    details = {"method": first.settings["method"], "split": first.split, "data": first.data_fingerprint,
-               "recipe": first.recipe_hash, **{f"version of {k}": v for k, v in first.versions.items()}}  # fmt: skip
     sections = [
         Section(
             "Means over seeds",
             ["Intervals are Student's t over seeds: how much another draw of examples and new weights would move the "
              "mean. The uncertainty of the scored patients is in the interval of each run, in results.jsonl."],
             rows=transfer_table(rows),
-            figures=[figure_picture(figure, "Mean over seeds against the examples per class; points are runs.")],
+            figures=[figure],
         ),
         Section("Concepts that were known before", rows=overlap),
-        Section("Where the numbers come from", rows=[{"item": k, "value": v} for k, v in details.items()]),
+        origin_section(rows, {"method": first.settings["method"]}),
     ]  # fmt: skip
     notice = SYNTHETIC_NOTICE if first.synthetic else ""
     return write_report(folder / "report.html", f"Transfer to {first.source}", sections, notice=notice)

@@ -2,7 +2,8 @@
 
 Features, tables, licence: those of `ham10000`, the same pictures. Classes: the publisher's seven, in the order of that
 evaluation (nv, mel, bkl, bcc, akiec, vasc, df). Splits: default by lesion (hash), 80/20; `openpmc` is the evaluation's
-own, 8,012/2,003, drawn per picture with seed 42 from the table in its published order; 721 lesions are on both sides.
+own, 8,012/2,003, drawn per picture with seed 42 from the table in its published order and kept in the order of the
+draw; 721 lesions are on both sides.
 """
 
 import hashlib
@@ -44,7 +45,10 @@ class SkinCancer(Ham10000):
     prompts_end_with_stop = False
 
     def _train(self, rows: list[Row], options: Options) -> frozenset[str] | None:
-        """Return the train images of `openpmc`: scikit-learn's unstratified draw on the rows in file order."""
+        """Return the train images of `openpmc`: scikit-learn's unstratified draw on the rows in file order.
+
+        The rows are put in the order of the draw, the test rows first: the evaluation reads both parts in that order.
+        """
         if options.split_by != "openpmc":
             return None
         ids = [row["image_id"] for row in rows]
@@ -57,7 +61,7 @@ class SkinCancer(Ham10000):
             )
         import numpy as np
 
-        order = np.random.RandomState(42).permutation(len(ids))
+        order = np.random.RandomState(42).permutation(len(ids)).tolist()
         test = sorted(ids[at] for at in order[:N_TEST])
         digest = hashlib.sha256("\n".join(test).encode()).hexdigest()
         if digest != TEST_DIGEST:
@@ -66,4 +70,5 @@ class SkinCancer(Ham10000):
                 f"{digest[:12]}…, expected {TEST_DIGEST[:12]}…): the rows of the table were reordered or replaced. "
                 "Restore `HAM10000_metadata` from Dataverse or Kaggle."
             )
+        rows[:] = [rows[at] for at in order]
         return frozenset(ids).difference(test)

@@ -284,7 +284,7 @@ def test_a_fusion_model_scores_the_classes_of_any_source(results, raw, place):
 
 
 def test_command_on_synthetic_data(tmp_path):
-    arguments = ["fuse", "mimic_iv", "--miniature", "--n", "24", "--to", str(tmp_path), "--strategy", "mlp",
+    arguments = ["fuse", "mimic_iv", "--miniature", "--miniature-n", "24", "--to", str(tmp_path), "--strategy", "mlp",
                  "--modalities", "signal,text", "--n-bootstrap", "20", "--json"]  # fmt: skip
     result = CliRunner().invoke(app, [*arguments, *(part for one in BRIEF for part in ("--set", one))])
     assert result.exit_code == 0, result.output

@@ -41,8 +41,8 @@ def results(place):
     )  # fmt: skip
     climb("probe", place / "joint", "busi", "--to", place / "probe", "--epochs", "2", *dry)
     climb(
-        "fuse", "mimic_iv", "--to", place / "fusion", "--task", "ihm48", "--strategy", "late,mlp", "--n", "48",
-        "--set", "training.num_train_epochs=1", *dry,
+        "fuse", "mimic_iv", "--to", place / "fusion", "--task", "ihm48", "--strategy", "late,mlp",
+        "--miniature-n", "48", "--set", "training.num_train_epochs=1", *dry,
     )  # fmt: skip
     return [place / name for name in ("joint/test", "single/test", "transfer", "probe", "fusion")]
 

@@ -16,7 +16,7 @@ from climb_hf.errors import DamagedDataError, OptionError, SchemaError, SplitErr
 from climb_hf.indexing import build_index
 from climb_hf.qa import NONE_OF_THE_ABOVE, build_files, build_questions, choice_set, messages_for, template_of
 from climb_hf.qa.questions import QuestionMaker
-from climb_hf.qa.scoring import read_questions
+from climb_hf.qa.reading import read_questions
 from climb_hf.qa.templates import TEMPLATE_FILE, Bin, parse_template, usable_classes
 from climb_hf.source import Record, Source
 

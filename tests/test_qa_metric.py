@@ -18,7 +18,8 @@ from climb_hf.cli.app import app
 from climb_hf.errors import OptionError, SchemaError, VocabularyError
 from climb_hf.metrics import qa_match
 from climb_hf.qa import build_questions, choice_set, score_predictions
-from climb_hf.qa.scoring import read_questions, rows_from_qa, score_answers
+from climb_hf.qa.reading import read_questions
+from climb_hf.qa.scoring import rows_from_qa, score_answers
 from climb_hf.results import read_results
 from climb_hf.source import Record
 
@@ -228,7 +229,7 @@ def test_answers_join_their_questions(tmp_path):
 
 def test_command_line_from_miniature_to_numbers(miniatures, tmp_path):
     raw = [f"{name}={miniatures(name, n=32)[0]}" for name in ("chexpert", "brain_tumor", "covid_blues")]
-    result = run("qa", "build", *raw, "--to", tmp_path / "qa", "--split", "test", "--synthetic", "--json")
+    result = run("qa", "build", *raw, "--to", tmp_path / "qa", "--split", "test", "--json")
     built = json.loads(result.stdout)
     assert [file["source"] for file in built] == ["chexpert", "brain_tumor", "covid_blues"]
     assert "without pictures: covid_blues" in result.stderr
@@ -236,7 +237,7 @@ def test_command_line_from_miniature_to_numbers(miniatures, tmp_path):
     answers = tmp_path / "answers.jsonl"
     lines = [{"source": q["source"], "id": q["id"], "prediction": f"I think: {q['answer']}."} for q in asked]
     answers.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    options = ("--questions", tmp_path / "qa", "--n-bootstrap", 20, "--synthetic", "--model", "oracle")
+    options = ("--questions", tmp_path / "qa", "--n-bootstrap", 20, "--model", "oracle")
     shown = run("qa", "score", answers, *options, "--to", tmp_path / "results.jsonl", "--parsed", tmp_path / "p.jsonl")
     assert "mean over modalities" in shown.output
     results = read_results(tmp_path / "results.jsonl")
@@ -249,6 +250,16 @@ def test_command_line_from_miniature_to_numbers(miniatures, tmp_path):
     assert run("qa", "score").exit_code == 2
     with pytest.raises(OptionError, match="no questions"):
         run("qa", "build", f"tuab={tmp_path}", "--to", tmp_path / "x")
+
+
+def test_raw_copies_of_a_dry_run_are_no_questions(tmp_path):
+    """Some publishers use the file formats of ours; `--miniature` writes raw copies into the folder of the run."""
+    built = run("qa", "build", "busi", "--to", tmp_path, "--miniature", "--miniature-n", 16, "--json")
+    assert built.exit_code == 0, built.output
+    (tmp_path / "miniature" / "busi" / "urls.jsonl").write_text('{"url": "a"}\n')
+    asked = list(read_questions(tmp_path))
+    assert {row["source"] for row in asked} == {"busi"}
+    assert len(asked) == sum(file["questions"] for file in json.loads(built.stdout))
 
 
 @pytest.fixture(scope="module")

@@ -98,6 +98,15 @@ def test_sources_of_the_evaluation_are_told_apart():
     assert {"ham10000", "pad_ufes_20", "ptbxl"} <= set(climb_hf.list_sources(benchmark="climb"))
 
 
+def test_counts_of_the_replaced_release():
+    replaced = {name: climb_hf.get_source(name).replaced_counts for name in NAMES}
+    assert {name: counts for name, counts in replaced.items() if counts} == {
+        "organamnist": (34581, 6491, 17778),
+        "organcmnist": (13000, 2392, 8268),
+        "organsmnist": (13940, 2452, 8829),
+    }
+
+
 @pytest.mark.parametrize("name", ["bloodmnist", "organamnist"])
 @pytest.mark.parametrize("stored", [False, True])
 @pytest.mark.parametrize("size", [28, 64, 128, 224])
@@ -161,29 +170,60 @@ def test_other_sizes_are_refused(size):
 # ---- files that are not what they should be
 
 
-def test_a_wrong_md5_is_an_error_that_says_what_to_do(breast, tmp_path):
+def test_a_wrong_md5_is_a_warning_and_with_full_an_error(breast, tmp_path, caplog):
     folder, expected = breast
     path = genuine(folder) / "breastmnist.npz"
     md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-    message = (
-        rf"breastmnist.npz` has the MD5 {md5}, published is 750601b1f35ba3300ea97c75c52ff8f6.*10519652.*verify='none'"
-    )
-    for verify in ("quick", "full"):
-        with pytest.raises(CorruptFileError, match=message):
-            load("breastmnist", folder, tmp_path / "cache", size=28, verify=verify)
+    message = f"breastmnist.npz` has the MD5 {md5}, published is 750601b1f35ba3300ea97c75c52ff8f6"
+    with pytest.raises(CorruptFileError, match=rf"{message}.*10519652; `verify='quick'`"):
+        load("breastmnist", folder, tmp_path / "full", size=28, verify="full")
     with pytest.raises(CorruptFileError, match=message):
-        climb_hf.load_dataset("breastmnist", folder, size=28, streaming=True)
-    assert not list((tmp_path / "cache").rglob("*.arrow"))
-    rows = load("breastmnist", folder, tmp_path / "cache", size=28, verify="none")
-    assert len(by_id(rows)) == len(expected)
+        climb_hf.load_dataset("breastmnist", folder, size=28, streaming=True, verify="full")
+    assert not list((tmp_path / "full").rglob("*.arrow"))
+    for verify, n_warnings in (("quick", 1), ("none", 0)):
+        caplog.clear()
+        rows = load("breastmnist", folder, tmp_path / verify, size=28, verify=verify)
+        assert list(by_id(rows)) == [truth.id for truth in expected]
+        assert [message in text for text in caplog.messages] == [True] * n_warnings
 
 
-def test_the_published_md5_is_accepted(breast, tmp_path, monkeypatch):
+def test_doctor_looks_at_a_sample_too(breast, monkeypatch, caplog):
+    found = diagnose_of("breastmnist", genuine(breast[0]), monkeypatch)
+    assert found.recognised
+    assert "test: 8 records found, 156 published" in found.findings
+    assert "has the MD5" in caplog.text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_copy_written_by_hand_loads_by_default(tmp_path, name):
+    """The publisher's form, from its description alone: no marker, labels in no order, splits of unequal length."""
+    n_channels, classes = SETS[name]
+    shape = (224, 224) if n_channels == 1 else (224, 224, 3)
+    random, arrays = np.random.default_rng(7), {}
+    last = len(classes) - 1
+    for split, labels in {"test": (1, 0), "val": (last,), "train": range(last, -1, -1)}.items():
+        arrays[f"{split}_images"] = random.integers(0, 256, (len(labels), *shape), dtype=np.uint8)
+        arrays[f"{split}_labels"] = np.array(labels, np.uint8)[:, None]
+    np.savez_compressed(tmp_path / f"{name}_224.npz", **arrays)
+    built, source = load(name, tmp_path, tmp_path / "cache"), climb_hf.get_source(name)
+    assert list(built) == ["train", "validation", "test"]
+    for split, part in zip(("train", "val", "test"), built.values(), strict=True):
+        images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"][:, 0].tolist()
+        assert part["id"] == part["group"] == [f"{split}/{number}" for number in range(len(labels))]
+        concepts = part.features["labels"].feature.names
+        assert [[concepts[i] for i in row] for row in part["labels"]] == [[source.concepts[label]] for label in labels]
+        assert [row["label_name"] for row in part["metadata"]] == [classes[label] for label in labels]
+        for pixels, image in zip(images, part["image"], strict=True):
+            np.testing.assert_array_equal(np.asarray(image), pixels if n_channels == 3 else np.stack([pixels] * 3, 2))
+
+
+def test_the_published_md5_is_accepted(breast, tmp_path, monkeypatch, caplog):
     folder, expected = breast
     content = (genuine(folder) / "breastmnist.npz").read_bytes()
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     monkeypatch.setattr(type(climb_hf.get_source("breastmnist")), "md5", {28: md5})
-    assert len(by_id(load("breastmnist", folder, tmp_path / "cache", size=28))) == len(expected)
+    assert len(by_id(load("breastmnist", folder, tmp_path / "cache", size=28, verify="full"))) == len(expected)
+    assert not caplog.messages
 
 
 def test_only_files_that_the_marker_names_are_taken_as_synthetic(breast, tmp_path):
@@ -193,7 +233,7 @@ def test_only_files_that_the_marker_names_are_taken_as_synthetic(breast, tmp_pat
     for content in (json.dumps({**facts, "files": ["other.npz"]}), "[]", "{"):
         marker.write_text(content)
         with pytest.raises(CorruptFileError, match="has the MD5"):
-            load("breastmnist", folder, tmp_path / "cache", size=28)
+            load("breastmnist", folder, tmp_path / "cache", size=28, verify="full")
 
 
 def test_the_replaced_release_is_recognised_by_its_counts(miniatures, tmp_path, monkeypatch):

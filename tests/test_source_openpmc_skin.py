@@ -6,6 +6,8 @@ from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
+from climb_hf.dataset_scripts import skincancer
+from PIL import Image
 from source_helpers import by_id, left_out
 
 import climb_hf
@@ -112,8 +114,8 @@ def test_the_openpmc_split_is_scikit_learns_draw_in_file_order(table, monkeypatc
     assert (len(train), len(test)) == (8012, 2003)
     monkeypatch.setattr("climb_hf.dataset_scripts.skincancer.TEST_DIGEST", digest(test))
     index = index_of("skincancer", root, split_by="openpmc")
-    found = {split: {record.id for record in records} for split, records in index.splits.items()}
-    assert found == {"train": set(train), "test": set(test)}
+    found = {split: [record.id for record in records] for split, records in index.splits.items()}
+    assert found == {"train": train, "test": test}, "also in the order of the draw"
     groups = groups_of(index)
     assert groups["train"] & groups["test"], "it leaks lesions, as the caution says"
     assert climb_hf.get_source("skincancer").published_splits == {"train": 8012, "test": 2003}
@@ -123,6 +125,42 @@ def test_the_positions_of_the_openpmc_split_are_pinned():
     order = np.random.RandomState(42).permutation(N)
     assert order[:5].tolist() == [1617, 8128, 2168, 1090, 7754]
     assert (order[2002], order[2003], order[-1]) == (4823, 6582, 7270)
+
+
+def test_the_digest_of_the_openpmc_split_is_pinned():
+    assert skincancer.TEST_DIGEST == "14ffd30bef36994b3a2623d0a5bda3df47debe704d314d5add6ea88a44fa7718"
+    assert (skincancer.FIRST, skincancer.N_TEST, skincancer.N_PUBLISHED) == ("ISIC_0027419", 2003, N)
+
+
+def test_a_skincancer_copy_written_by_hand(tmp_path):
+    names = [
+        "Melanocytic Nevi", "Melanoma", "Benign Keratosis-like Lesions", "Basal Cell Carcinoma",
+        "Actinic Keratoses and Intraepithelial Carcinoma", "Vascular Lesions", "Dermatofibroma",
+    ]  # fmt: skip
+    assert climb_hf.get_source("skincancer").classes == tuple(names)
+    (tmp_path / "skin_cancer").mkdir()
+    rows = [
+        [f"HAM_{9000 + n // 2:07d}", f"ISIC_{99100 - n:07d}", DX[n // 2 % 7], "consensus", *("", "unknown", "unknown")]
+        if n % 5 == 0
+        else [f"HAM_{9000 + n // 2:07d}", f"ISIC_{99100 - n:07d}", DX[n // 2 % 7], "histo", "80.0", "female", "ear"]
+        for n in range(42)
+    ]
+    write(tmp_path / "HAM10000_metadata.csv", rows)
+    for number, row in enumerate(rows):
+        Image.new("RGB", (600, 450), (5 * number, 200, 90)).save(tmp_path / "skin_cancer" / f"{row[1]}.jpg")
+    built = load("skincancer", tmp_path, tmp_path / "cache")
+    place = {row[1]: number for number, row in enumerate(rows)}
+    concepts = climb_hf.vocabulary.concepts()
+    for part in built.values():
+        assert [place[name] for name in part["id"]] == sorted(place[name] for name in part["id"])
+    for name, (_, row) in by_id(built).items():
+        lesion, _, dx, kind, age, sex, site = rows[place[name]]
+        kept = {"dx": dx, "lesion_id": lesion, "dx_type": kind, "localization": site}
+        assert (row["group"], row["raw_labels"], row["metadata"]) == (lesion, [dx], kept)
+        assert (row["age"], row["sex"]) == (float(age) if age else None, None if sex == "unknown" else sex)
+        assert [concepts[i] for i in row["labels"]] == [climb_hf.get_source("skincancer").concepts[DX.index(dx)]]
+        assert np.abs(np.asarray(row["image"])[0, 0].astype(int) - (5 * place[name], 200, 90)).max() < 4
+    assert sum(map(len, built.values())) == 42
 
 
 def test_the_openpmc_split_needs_the_untouched_table(table, tmp_path):
@@ -196,6 +234,53 @@ def test_pad_layouts(miniatures, tmp_path, layout):
         assert (row["image"].mode, row["image"].size) == ("RGB", truth.values["size"])
     if layout == "openpmc":
         assert len(list((folder / "Dataset").glob("PAT_*.png"))) == len(expected)
+
+
+PAD_HEADER = (
+    "patient_id,lesion_id,smoke,drink,background_father,background_mother,age,pesticide,gender,skin_cancer_history,"
+    "cancer_history,has_piped_water,has_sewage_system,fitspatrick,region,diameter_1,diameter_2,diagnostic,itch,grew,"
+    "hurt,changed,bleed,elevation,img_id,biopsed"
+)
+
+
+@pytest.mark.parametrize(
+    ("folder", "prefix", "yes"),
+    [("Dataset", "", "True"), ("imgs_part_2/imgs_part_2", "images/", "TRUE"), ("images/imgs_part_3", "", "True")],
+)
+def test_a_pad_copy_written_by_hand(tmp_path, folder, prefix, yes):
+    names = ["Basal Cell Carcinoma", "Melanoma", "Squamous Cell Carcinoma", "Actinic Keratosis", "Nevus"]
+    source = climb_hf.get_source("pad_ufes_20_6class")
+    assert source.classes == (*names, "Seborrheic Keratosis")
+    (tmp_path / folder).mkdir(parents=True)
+    random, pictures, lines = np.random.default_rng(3), {}, [PAD_HEADER]
+    for n in range(24):
+        name, code = f"PAT_{9001 + n // 2}_{9100 - n}_{n}.png", CODES[n % 6]
+        pixels = random.integers(0, 256, (30 + n, 25, 4 if n % 2 else 3), dtype=np.uint8)
+        pixels[..., 3:] = 255
+        Image.fromarray(pixels).save(tmp_path / folder / name)
+        pictures[name] = (f"PAT_{9001 + n // 2}", code, pixels[..., :3], n % 3 == 0)
+        start, end = f"PAT_{9001 + n // 2},{9100 - n}", f"{prefix}{name},{yes}"
+        if n % 3 == 0:
+            lines.append(f"{start},,,,,8,,,,,,,,ARM,,,{code},False,False,False,False,False,False,{end}")
+        else:
+            habits = f"False,{yes},ITALY,UNK,61,False,FEMALE,{yes},{yes},{yes},{yes},2.0,NOSE,7.0,5.0"
+            lines.append(f"{start},{habits},{code},{yes},UNK,False,UNK,False,{yes},{end}")
+    (tmp_path / "metadata.csv").write_text("\n".join(lines) + "\n")
+    rows, concepts = by_id(load(source.name, tmp_path, tmp_path / "cache")), climb_hf.vocabulary.concepts()
+    assert set(rows) == set(pictures)
+    for name, (patient, code, pixels, is_sparse) in pictures.items():
+        _, row = rows[name]
+        assert (row["group"], row["raw_labels"]) == (patient, [code])
+        assert [concepts[i] for i in row["labels"]] == [source.concepts[CODES.index(code)]]
+        np.testing.assert_array_equal(np.asarray(row["image"]), pixels)
+        assert (row["age"], row["sex"]) == ((8.0, None) if is_sparse else (61.0, "female"))
+        facts = row["metadata"]
+        assert [facts[key] for key in ("smoke", "drink", "fitspatrick", "background_mother", "diameter_2")] == (
+            [None] * 5 if is_sparse else [False, True, 2.0, "UNK", 5.0]
+        )
+        assert [facts[key] for key in ("region", "grew", "hurt", "biopsed")] == (
+            ["ARM", "FALSE", "FALSE", True] if is_sparse else ["NOSE", "UNK", "FALSE", True]
+        )
 
 
 @pytest.fixture(scope="module")

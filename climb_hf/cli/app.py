@@ -3,12 +3,16 @@
 import importlib
 import json
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import typer
 
 from climb_hf.report.tables import format_table
 
-__all__ = ["app", "show"]
+if TYPE_CHECKING:
+    from climb_hf.results import ResultRow
+
+__all__ = ["app", "show", "show_results"]
 
 #: Modules with commands, in the order of the help.
 _MODULES = (
@@ -33,7 +37,20 @@ def show(rows: Sequence[Mapping[str, object]], *, as_json: bool, columns: Sequen
         as_json (`bool`): JSON instead of a table.
         columns (`Sequence[str]`, *optional*): columns of the table.
     """
-    typer.echo(json.dumps(list(rows), indent=1, default=str) if as_json else format_table(rows, columns))
+    typer.echo(
+        json.dumps(list(rows), indent=1, default=str, allow_nan=False) if as_json else format_table(rows, columns)
+    )
+
+
+def show_results(rows: "Sequence[ResultRow]", table: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
+    """Print results: the table that people read, or every row as strict JSON, where an undefined value is `null`.
+
+    Args:
+        rows (`Sequence[ResultRow]`): the results.
+        table (`Sequence[Mapping]`): the same for people.
+        as_json (`bool`): JSON instead of the table.
+    """
+    show([row.to_dict() for row in rows] if as_json else table, as_json=as_json)
 
 
 def _register() -> None:

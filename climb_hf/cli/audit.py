@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from climb_hf.cli.options import AsJson, Miniature, MiniatureSize, Sources
+
 __all__ = ["FailOn", "register"]
 
 
@@ -17,7 +19,7 @@ class FailOn(StrEnum):
 
 
 def audit(
-    sources: Annotated[list[str], typer.Argument(help="Sources, each NAME or NAME=DIR with its raw data.")],
+    sources: Sources,
     split: Annotated[list[str] | None, typer.Option(help="Only this split; may be repeated.")] = None,
     split_by: Annotated[str | None, typer.Option(help="Look at this split of the sources, such as paper.")] = None,
     near: Annotated[bool, typer.Option(help="Look for near duplicates too, which decodes every file once.")] = True,
@@ -30,7 +32,9 @@ def audit(
     fail_on: Annotated[FailOn | None, typer.Option(help="Exit with 1 if there is one, or something worse.")] = None,
     cache_dir: Annotated[Path | None, typer.Option(help="Where prints of files are remembered.")] = None,
     num_proc: Annotated[int | None, typer.Option(help="Worker processes; all cores by default.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    miniature: Miniature = False,
+    miniature_n: MiniatureSize = 64,
+    as_json: AsJson = False,
 ) -> None:
     """Find leaks, duplicates and implausible values within and across sources and splits.
 
@@ -39,17 +43,18 @@ def audit(
     import json
 
     from climb_hf.auditing.run import audit as run
-    from climb_hf.protocols.data import parse_sources
+    from climb_hf.protocols.miniature import named_sources
 
-    report = run(
-        parse_sources(sources), split or None, options={"*": {"split_by": split_by}} if split_by else None, near=near,
-        radius=radius, cache_dir=cache_dir, num_proc=num_proc,
-    )  # fmt: skip
-    typer.echo(json.dumps(report.as_dict(), indent=1, ensure_ascii=False) if as_json else str(report))
-    if to is not None:
-        report.write_json(to / "audit.json")
-        page = report.write_html(to / "audit.html", thumbnails=thumbnails)
-        typer.echo(f"wrote {to / 'audit.json'} and {page}", err=as_json)
+    options = {"*": {"split_by": split_by}} if split_by else None
+    with named_sources(sources, to, cache_dir, miniature=miniature, n=miniature_n) as (folders, cache):
+        report = run(
+            folders, split or None, options=options, near=near, radius=radius, cache_dir=cache, num_proc=num_proc
+        )
+        typer.echo(json.dumps(report.as_dict(), indent=1, ensure_ascii=False) if as_json else str(report))
+        if to is not None:
+            report.write_json(to / "audit.json")
+            page = report.write_html(to / "audit.html", thumbnails=thumbnails)
+            typer.echo(f"wrote {to / 'audit.json'} and {page}", err=as_json)
     worst = report.worst()
     if fail_on is not None and worst in ("leak", fail_on.value):
         raise typer.Exit(1)

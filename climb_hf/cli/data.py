@@ -5,11 +5,10 @@ from typing import Annotated
 
 import typer
 
+from climb_hf.cli.options import AsJson
 from climb_hf.report.tables import format_table
 
 __all__ = ["register"]
-
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def sources(
@@ -19,7 +18,7 @@ def sources(
         str | None, typer.Option(help="Only this access level: open, registration, credentialed, …")
     ] = None,
     benchmark: Annotated[str | None, typer.Option(help="Only the sources of climb, or of openpmc.")] = None,
-    as_json: _Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the sources with modality, access, licence and published sizes.
 
@@ -33,7 +32,7 @@ def sources(
 
 def info(
     name: Annotated[str, typer.Argument(help="A source of `climb sources`.")],
-    as_json: _Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print everything a user must know about a source, how to get it included.
 
@@ -49,7 +48,7 @@ def info(
 def doctor(
     name: Annotated[str, typer.Argument(help="A source of `climb sources`.")],
     data_dir: Annotated[Path | None, typer.Option(help="The folder to look at; $CLIMB_DATA/NAME by default.")] = None,
-    as_json: _Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare a folder of raw data with what the source expects: release, tables, files, records, what to do next.
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from climb_hf.cli.options import AsJson, Device
+
 __all__ = ["register"]
 
 
@@ -43,7 +45,7 @@ def figures(
         list[str] | None,
         typer.Option(help="Column of a table, KEY=NAME with image, caption, id, article, license; may be repeated."),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="Torch device; a GPU if there is one by default.")] = None,
+    device: Device = None,
     num_proc: Annotated[
         int | None, typer.Option("--num-proc", help="Worker processes; all cores, one with a checkpoint.")
     ] = None,
@@ -52,7 +54,7 @@ def figures(
     miniature: Annotated[bool, typer.Option("--miniature", help="Draw synthetic figures and use them.")] = False,
     synthetic: Annotated[bool, typer.Option("--synthetic", help="The figures are synthetic: say so.")] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace what was made there otherwise.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Cut compound figures into panels and write them with their texts as Parquet. Resumes where it stopped.
 

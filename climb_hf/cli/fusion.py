@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from climb_hf.cli.options import AsJson, CacheDir, Miniature, MiniatureSize, NumProc, Overrides, Resamples
+
 __all__ = ["register"]
 
 _MODALITIES = ["image", "signal", "text"]
@@ -32,41 +34,37 @@ def fuse(
     recipe: Annotated[
         str | None, typer.Option(help="A recipe or a YAML file; fusion/paper, with --miniature fusion/quick.")
     ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Override a key of the recipe: SECTION.KEY=VALUE.")
-    ] = None,
-    miniature: Annotated[bool, typer.Option("--miniature", help="Run on synthetic data, written to TO/data.")] = False,
-    n: Annotated[int, typer.Option(help="Records of the synthetic data.")] = 256,
-    n_bootstrap: Annotated[int, typer.Option(help="Bootstrap resamples for the intervals; 0 for none.")] = 1000,
+    overrides: Overrides = None,
+    miniature: Miniature = False,
+    miniature_n: MiniatureSize = 256,
+    n_bootstrap: Resamples = 1000,
     skip_empty: Annotated[
         bool, typer.Option("--skip-empty", help="Leave out records without any of the modalities, and count them.")
     ] = False,
-    cache_dir: Annotated[Path | None, typer.Option(help="Where tables are built.")] = None,
-    num_proc: Annotated[int | None, typer.Option("--num-proc", help="Worker processes of the build.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    cache_dir: CacheDir = None,
+    num_proc: NumProc = None,
+    as_json: AsJson = False,
 ) -> None:
     """Train and score fusion models of picture, signal and text.
 
     Example: climb fuse mimic_iv=raw/mimic --task ihm48 --shots full,8 --signal models/ecg-jepa --to runs/fusion
     """
-    from climb_hf.cli.app import show
+    from climb_hf.cli.app import show_results
     from climb_hf.models.fusion.configuration_fusion import STRATEGIES
-    from climb_hf.protocols.data import parse_sources
     from climb_hf.protocols.fusion import fuse as run
-    from climb_hf.protocols.miniature import miniature_sources
+    from climb_hf.protocols.miniature import named_sources
     from climb_hf.report.fusion import fusion_table, write_fusion_report
 
     counts = [_shots(name) for name in _listed(shots, ["full"])]
-    sources = miniature_sources([source], to / "data", n=n) if miniature else parse_sources([source])
-    rows = run(
-        sources, to, task=task, strategies=_listed(strategy, list(STRATEGIES)), shots=counts, seeds=seeds,
-        modalities=_listed(modalities, _MODALITIES), singles=singles,
-        checkpoints={"image": image, "signal": signal, "text": text},
-        recipe=recipe or ("fusion/quick" if miniature else "fusion/paper"), overrides=overrides or [],
-        n_bootstrap=n_bootstrap, skip_empty=skip_empty, cache_dir=cache_dir or (to / "cache" if miniature else None),
-        num_proc=num_proc, synthetic=miniature,
-    )  # fmt: skip
-    show([dict(vars(row)) for row in rows] if as_json else fusion_table(rows), as_json=as_json)
+    with named_sources([source], to, cache_dir, miniature=miniature, n=miniature_n) as (sources, cache):
+        rows = run(
+            sources, to, task=task, strategies=_listed(strategy, list(STRATEGIES)), shots=counts, seeds=seeds,
+            modalities=_listed(modalities, _MODALITIES), singles=singles,
+            checkpoints={"image": image, "signal": signal, "text": text},
+            recipe=recipe or ("fusion/quick" if miniature else "fusion/paper"), overrides=overrides or [],
+            n_bootstrap=n_bootstrap, skip_empty=skip_empty, cache_dir=cache, num_proc=num_proc,
+        )  # fmt: skip
+    show_results(rows, fusion_table(rows), as_json=as_json)
     typer.echo(f"wrote {write_fusion_report(to, rows)}", err=as_json)
 
 

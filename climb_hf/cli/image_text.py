@@ -5,6 +5,18 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from climb_hf.cli.options import (
+    AsJson,
+    CacheDir,
+    Device,
+    Miniature,
+    MiniatureSize,
+    NumProc,
+    Resamples,
+    Split,
+    Synthetic,
+)
+
 if TYPE_CHECKING:
     from climb_hf.results import ResultRow
 
@@ -14,23 +26,15 @@ _Model = Annotated[str, typer.Argument(help="Folder of a run or checkpoint, or a
 _Sources = Annotated[
     list[str], typer.Option("--source", "--sources", help="NAME or NAME=DIR with its raw data; may be repeated.")
 ]
-_Split = Annotated[str, typer.Option(help="The split to score.")]
-_Bootstrap = Annotated[int, typer.Option(help="Bootstrap resamples for the intervals; 0 for none.")]
 _Seed = Annotated[int, typer.Option(help="Seed of the bootstrap.")]
 _Length = Annotated[int | None, typer.Option(help="Tokens kept of a text; all that the encoder reads by default.")]
 _Batch = Annotated[int, typer.Option(help="Records per batch.")]
-_Device = Annotated[str | None, typer.Option(help="Torch device; a GPU if there is one by default.")]
-_Miniature = Annotated[bool, typer.Option("--miniature", help="Use synthetic miniatures of the sources, not data.")]
-_Synthetic = Annotated[bool, typer.Option("--synthetic", help="The data is synthetic: say so in the results.")]
-_Cache = Annotated[Path | None, typer.Option(help="Where tables are built; the cache of datasets by default.")]
-_Workers = Annotated[int | None, typer.Option("--num-proc", help="Worker processes of each build.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def retrieve(
     model: _Model,
     source: _Sources,
-    split: _Split = "test",
+    split: Split = "test",
     to: Annotated[Path | None, typer.Option(help="Folder for results.jsonl and the ranks of every query.")] = None,
     k: Annotated[list[int] | None, typer.Option("--k", help="Depth of recall; may be repeated. 10, 50, 200.")] = None,
     positives: Annotated[
@@ -40,31 +44,32 @@ def retrieve(
         str, typer.Option(help="Rule for equal scores: expected, optimistic or pessimistic.")
     ] = "expected",
     max_length: _Length = None,
-    n_bootstrap: _Bootstrap = 1000,
+    n_bootstrap: Resamples = 1000,
     seed: _Seed = 0,
     batch_size: _Batch = 64,
     backend: Annotated[str, typer.Option(help="blocks, or faiss; the numbers are the same.")] = "blocks",
-    device: _Device = None,
-    miniature: _Miniature = False,
-    synthetic: _Synthetic = False,
-    cache_dir: _Cache = None,
-    num_proc: _Workers = None,
-    as_json: _Json = False,
+    device: Device = None,
+    miniature: Miniature = False,
+    miniature_n: MiniatureSize = 64,
+    synthetic: Synthetic = False,
+    cache_dir: CacheDir = None,
+    num_proc: NumProc = None,
+    as_json: AsJson = False,
 ) -> None:
     """Score how well an image-text encoder finds texts by images and images by texts.
 
     Example: climb retrieve runs/openpmc --source deepeyenet=raw/DeepEyeNet --source quilt1m=raw/quilt --to runs/r
     """
     from climb_hf.metrics.retrieval import DEPTHS
-    from climb_hf.protocols.image_text import named_sources
+    from climb_hf.protocols.miniature import named_sources
     from climb_hf.protocols.retrieval import retrieve as run
     from climb_hf.report.image_text import retrieval_table
 
-    with named_sources(source, to, cache_dir, miniature=miniature) as (sources, cache):
+    with named_sources(source, to, cache_dir, miniature=miniature, n=miniature_n) as (sources, cache):
         rows = run(
             model, sources, split=split, output_dir=to, ks=k or DEPTHS, positives=positives or ("row", "text"),
             ties=cast(Any, ties), max_length=max_length, n_bootstrap=n_bootstrap, seed=seed, batch_size=batch_size,
-            backend=cast(Any, backend), device=device, synthetic=synthetic or miniature, cache_dir=cache,
+            backend=cast(Any, backend), device=device, synthetic=synthetic, cache_dir=cache,
             num_proc=num_proc,
         )  # fmt: skip
     _show(rows, retrieval_table(rows), to, as_json=as_json)
@@ -73,7 +78,7 @@ def retrieve(
 def zeroshot(
     model: _Model,
     source: _Sources,
-    split: _Split = "test",
+    split: Split = "test",
     to: Annotated[Path | None, typer.Option(help="Folder for results.jsonl, prompts.json and the cosines.")] = None,
     templates: Annotated[
         list[str] | None, typer.Option(help="Template set: openpmc, domain; may be repeated. Both by default.")
@@ -83,43 +88,42 @@ def zeroshot(
     ] = None,
     names: Annotated[Path | None, typer.Option(help="YAML file: names of the classes in prompts by source.")] = None,
     max_length: _Length = None,
-    n_bootstrap: _Bootstrap = 1000,
+    n_bootstrap: Resamples = 1000,
     seed: _Seed = 0,
     batch_size: _Batch = 64,
-    device: _Device = None,
-    miniature: _Miniature = False,
-    synthetic: _Synthetic = False,
-    cache_dir: _Cache = None,
-    num_proc: _Workers = None,
-    as_json: _Json = False,
+    device: Device = None,
+    miniature: Miniature = False,
+    miniature_n: MiniatureSize = 64,
+    synthetic: Synthetic = False,
+    cache_dir: CacheDir = None,
+    num_proc: NumProc = None,
+    as_json: AsJson = False,
 ) -> None:
     """Classify images by prompts, without training, and score it source by source.
 
     Example: climb zeroshot runs/openpmc --source pcam=raw/pcam --source bach=raw/bach --templates domain --to runs/z
     """
-    from climb_hf.protocols.image_text import named_sources
+    from climb_hf.protocols.miniature import named_sources
     from climb_hf.protocols.prompts import TEMPLATE_SETS, read_names
     from climb_hf.protocols.zero_shot import zero_shot as run
     from climb_hf.report.image_text import zero_shot_table
 
     given = None if names is None else read_names(names)
     chosen = templates if templates or template else TEMPLATE_SETS
-    with named_sources(source, to, cache_dir, miniature=miniature) as (sources, cache):
+    with named_sources(source, to, cache_dir, miniature=miniature, n=miniature_n) as (sources, cache):
         rows = run(
             model, sources, split=split, output_dir=to, templates=chosen or (), own_templates=template or (),
             names=given, max_length=max_length, n_bootstrap=n_bootstrap, seed=seed, batch_size=batch_size,
-            device=device, synthetic=synthetic or miniature, cache_dir=cache, num_proc=num_proc,
+            device=device, synthetic=synthetic, cache_dir=cache, num_proc=num_proc,
         )  # fmt: skip
     _show(rows, zero_shot_table(rows), to, as_json=as_json)
 
 
 def _show(rows: "list[ResultRow]", table: list[dict[str, object]], to: Path | None, *, as_json: bool) -> None:
     """Print the table, or all rows as strict JSON (undefined values are `null`)."""
-    import json
+    from climb_hf.cli.app import show_results
 
-    from climb_hf.cli.app import show
-
-    show([json.loads(row.to_json()) for row in rows] if as_json else table, as_json=as_json)
+    show_results(rows, table, as_json=as_json)
     if to is not None:
         typer.echo(f"wrote {to / 'results.jsonl'}", err=as_json)
 

@@ -1,60 +1,46 @@
 """Commands about models: `train`, `pretrain`, `evaluate`, `convert`, `push`, `quickstart`."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from climb_hf.cli.options import (
+    AsJson,
+    CacheDir,
+    Miniature,
+    MiniatureSize,
+    NumProc,
+    Overrides,
+    Recipe,
+    Resamples,
+    Resume,
+    Sources,
+    Split,
+    Synthetic,
+)
+
 __all__ = ["register"]
-
-_Sources = Annotated[list[str], typer.Argument(help="Sources, each NAME or NAME=DIR with its raw data.")]
-_Cache = Annotated[Path | None, typer.Option(help="Where tables are built; the cache of datasets by default.")]
-_Workers = Annotated[int | None, typer.Option("--num-proc", help="Worker processes of each build.")]
-_Miniature = Annotated[bool, typer.Option(help="Dry run: write synthetic data of each source first, and use that.")]
-_MiniatureSize = Annotated[int, typer.Option("--miniature-n", help="Synthetic records per source.")]
-
-
-def _folders(sources: list[str], to: Path, miniature: bool, n: int) -> dict[str, Any]:
-    """Return raw folder by source: what the user named, or synthetic copies in the folder of the run."""
-    from climb_hf.protocols.data import parse_sources
-    from climb_hf.protocols.miniature import miniature_sources
-
-    if not miniature:
-        return dict(parse_sources(sources))
-    place = to / "miniature"
-    if _is_first_process():
-        miniature_sources(sources, place, n=n)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        from accelerate import PartialState
-
-        PartialState().wait_for_everyone()
-    return {name: place / name for name in parse_sources(sources)}
-
-
-def _is_first_process() -> bool:
-    """Whether this is the only process, or the first of several on its machine; it alone writes and speaks."""
-    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def _say(text: str) -> None:
-    if _is_first_process():
+    from climb_hf.protocols.miniature import is_first_process
+
+    if is_first_process():
         typer.echo(text)
 
 
 def train(
-    sources: _Sources,
+    sources: Sources,
     to: Annotated[Path, typer.Option(help="Folder of the run; the checkpoint goes to TO/model.")],
-    recipe: Annotated[str, typer.Option(help="A recipe of the library, or a YAML file.")] = "quick",
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Override a key of the recipe: SECTION.KEY=VALUE.")
-    ] = None,
-    cache_dir: _Cache = None,
-    num_proc: _Workers = None,
-    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint of TO.")] = False,
-    synthetic: Annotated[bool, typer.Option(help="The data is synthetic: say so in card and results.")] = False,
-    miniature: _Miniature = False,
-    miniature_n: _MiniatureSize = 64,
+    recipe: Recipe = "quick",
+    overrides: Overrides = None,
+    cache_dir: CacheDir = None,
+    num_proc: NumProc = None,
+    resume: Resume = False,
+    synthetic: Synthetic = False,
+    miniature: Miniature = False,
+    miniature_n: MiniatureSize = 64,
     single_task: Annotated[bool, typer.Option(help="One model per source, in TO/NAME, to compare with.")] = False,
     search: Annotated[bool, typer.Option(help="Try the values of the recipe's `search`; keep the best.")] = False,
 ) -> None:
@@ -66,6 +52,7 @@ def train(
     """
     from climb_hf.errors import OptionError
     from climb_hf.protocols import contrastive, multitask
+    from climb_hf.protocols.miniature import named_sources
     from climb_hf.protocols.search import search as run_search
     from climb_hf.protocols.single_task import train_each
     from climb_hf.training.recipes import is_contrastive, load_recipe
@@ -76,17 +63,16 @@ def train(
             "`--single-task` and `--search` exclude each other, and neither fits pairs of image and text."
         )
     options: dict[str, Any] = {
-        "recipe": recipe, "overrides": overrides or [], "cache_dir": cache_dir, "num_proc": num_proc, "resume": resume,
-        "synthetic": synthetic or miniature,
+        "recipe": recipe, "overrides": overrides or [], "num_proc": num_proc, "resume": resume, "synthetic": synthetic
     }  # fmt: skip
-    folders = _folders(sources, to, miniature, miniature_n)
-    if single_task:
-        train_each(folders, to, **options)
-    elif search:
-        found = run_search(folders, to, **options)
-        _say(f"{found.chosen} has the lowest held-out loss of {len(found.table)}; see {to / 'search.json'}")
-    else:
-        (contrastive if pairs else multitask).train(folders, to, **options)
+    with named_sources(sources, to, cache_dir, miniature=miniature, n=miniature_n) as (folders, cache):
+        if single_task:
+            train_each(folders, to, cache_dir=cache, **options)
+        elif search:
+            found = run_search(folders, to, cache_dir=cache, **options)
+            _say(f"{found.chosen} has the lowest held-out loss of {len(found.table)}; see {to / 'search.json'}")
+        else:
+            (contrastive if pairs else multitask).train(folders, to, cache_dir=cache, **options)
     saved = "one model per source" if single_task else str(to / "model")
     named = " ".join(f"{name}={folder}" for name, folder in folders.items()) if miniature else " ".join(sources)
     following = f"climb retrieve {to} --sources {named}" if pairs else f"climb evaluate {to} {named}"
@@ -94,29 +80,29 @@ def train(
 
 
 def pretrain(
-    sources: _Sources,
+    sources: Sources,
     to: Annotated[Path, typer.Option(help="Folder of the run; the encoder goes to TO/encoder.")],
-    recipe: Annotated[str, typer.Option(help="A recipe of the library, or a YAML file.")] = "pretrain/ecg_jepa",
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Override a key of the recipe: SECTION.KEY=VALUE.")
-    ] = None,
-    cache_dir: _Cache = None,
-    num_proc: _Workers = None,
-    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint of TO.")] = False,
-    synthetic: Annotated[bool, typer.Option(help="The data is synthetic: say so in the card.")] = False,
-    miniature: _Miniature = False,
-    miniature_n: _MiniatureSize = 64,
+    recipe: Recipe = "pretrain/ecg_jepa",
+    overrides: Overrides = None,
+    cache_dir: CacheDir = None,
+    num_proc: NumProc = None,
+    resume: Resume = False,
+    synthetic: Synthetic = False,
+    miniature: Miniature = False,
+    miniature_n: MiniatureSize = 64,
 ) -> None:
     """Pretrain an encoder without labels, by the objective of its paper.
 
     Example: climb pretrain chapman_shaoxing=raw/chapman ptbxl=raw/ptb-xl --to runs/jepa --recipe pretrain/ecg_jepa
     """
+    from climb_hf.protocols.miniature import named_sources
     from climb_hf.protocols.pretrain import pretrain as run
 
-    result = run(
-        _folders(sources, to, miniature, miniature_n), to, recipe=recipe, overrides=overrides or [],
-        cache_dir=cache_dir, num_proc=num_proc, resume=resume, synthetic=synthetic or miniature,
-    )  # fmt: skip
+    with named_sources(sources, to, cache_dir, miniature=miniature, n=miniature_n) as (folders, cache):
+        result = run(
+            folders, to, recipe=recipe, overrides=overrides or [], cache_dir=cache, num_proc=num_proc, resume=resume,
+            synthetic=synthetic,
+        )  # fmt: skip
     _say(f"saved {result.checkpoint}; train on it with `--set model.pretrained={result.checkpoint}`")
 
 
@@ -140,37 +126,38 @@ def convert(
 
 def evaluate(
     checkpoint: Annotated[str, typer.Argument(help="Folder of a run or checkpoint, or a Hub repository.")],
-    sources: _Sources,
-    split: Annotated[str, typer.Option(help="The split to score.")] = "test",
+    sources: Sources,
+    split: Split = "test",
     to: Annotated[Path | None, typer.Option(help="Folder for results.jsonl, predictions and report.html.")] = None,
-    n_bootstrap: Annotated[int, typer.Option(help="Bootstrap resamples for the intervals; 0 for none.")] = 1000,
+    n_bootstrap: Resamples = 1000,
     definition: Annotated[
         str, typer.Option(help="climb, or paper for the numbers of the CLIMB paper's tables.")
     ] = "climb",
     subgroups: Annotated[bool, typer.Option(help="Also by sex and age band, where a source has them.")] = True,
-    cache_dir: _Cache = None,
-    num_proc: _Workers = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    miniature: _Miniature = False,
-    miniature_n: _MiniatureSize = 64,
+    cache_dir: CacheDir = None,
+    num_proc: NumProc = None,
+    as_json: AsJson = False,
+    miniature: Miniature = False,
+    miniature_n: MiniatureSize = 64,
 ) -> None:
     """Score a checkpoint source by source, with patient-cluster bootstrap intervals.
 
     Example: climb evaluate runs/mri-us brain_tumor=raw/brain_tumor covid_blues=raw/COVID-BLUES --to runs/mri-us/test
     """
-    from climb_hf.cli.app import show
+    from climb_hf.cli.app import show_results
+    from climb_hf.protocols.miniature import named_sources
     from climb_hf.protocols.multitask import evaluate as evaluate_one
     from climb_hf.protocols.single_task import evaluate_each, is_single_task
     from climb_hf.report.results import result_table
     from climb_hf.report.runs import write_evaluation_report
 
-    folders = _folders(sources, to if to is not None else Path(checkpoint), miniature, miniature_n)
     run = evaluate_each if is_single_task(checkpoint) else evaluate_one
-    rows = run(
-        checkpoint, folders, split=split, output_dir=to, n_bootstrap=n_bootstrap, definition=definition,
-        subgroups=subgroups, cache_dir=cache_dir, num_proc=num_proc,
-    )  # fmt: skip
-    show([dict(vars(row)) for row in rows] if as_json else result_table(rows), as_json=as_json)
+    with named_sources(sources, to, cache_dir, miniature=miniature, n=miniature_n) as (folders, cache):
+        rows = run(
+            checkpoint, folders, split=split, output_dir=to, n_bootstrap=n_bootstrap, definition=definition,
+            subgroups=subgroups, cache_dir=cache, num_proc=num_proc,
+        )  # fmt: skip
+    show_results(rows, result_table(rows), as_json=as_json)
     if to is not None:
         typer.echo(f"wrote {write_evaluation_report(to / 'report.html', checkpoint, rows)}", err=as_json)
 

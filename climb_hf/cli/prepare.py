@@ -5,11 +5,13 @@ from typing import Annotated, Any
 
 import typer
 
+from climb_hf.cli.options import AsJson, Miniature, MiniatureSize, Sources, Synthetic
+
 __all__ = ["register"]
 
 
 def prepare(
-    sources: Annotated[list[str], typer.Argument(help="Sources, each NAME or NAME=DIR with its raw data.")],
+    sources: Sources,
     to: Annotated[str, typer.Option(help="A folder, s3://BUCKET/PREFIX, or hf://datasets/USER/NAME.")],
     options: Annotated[
         list[str] | None,
@@ -20,9 +22,11 @@ def prepare(
     address: Annotated[str | None, typer.Option(help="Address of the Ray cluster.")] = None,
     shard_size: Annotated[str, typer.Option(help="Size of a shard, about.")] = "500MB",
     private: Annotated[bool, typer.Option(help="Make the repository of the Hub private.")] = False,
-    synthetic: Annotated[bool, typer.Option(help="The raw data is synthetic: say so in the card.")] = False,
+    synthetic: Synthetic = False,
     overwrite: Annotated[bool, typer.Option(help="Replace what was prepared there otherwise.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    miniature: Miniature = False,
+    miniature_n: MiniatureSize = 64,
+    as_json: AsJson = False,
 ) -> None:
     """Write sources as Parquet that `datasets.load_dataset` loads without this package. Resumes where it stopped.
 
@@ -30,13 +34,13 @@ def prepare(
     """
     from climb_hf.cli.app import show
     from climb_hf.prepare import prepare as run
-    from climb_hf.protocols.data import parse_sources
+    from climb_hf.protocols.miniature import named_sources
 
-    folders = parse_sources(sources)
-    done = run(
-        folders, to, options=_parse_options(options or [], list(folders)), engine=engine, num_proc=num_proc,
-        address=address, shard_size=shard_size, private=private, synthetic=synthetic, overwrite=overwrite,
-    )  # fmt: skip
+    with named_sources(sources, None, miniature=miniature, n=miniature_n) as (folders, _):
+        done = run(
+            folders, to, options=_parse_options(options or [], list(folders)), engine=engine, num_proc=num_proc,
+            address=address, shard_size=shard_size, private=private, synthetic=synthetic, overwrite=overwrite,
+        )  # fmt: skip
     columns = ["source", "rows", "shards", "reused", "skipped", "bytes", "manifest"]
     rows = [{**vars(part), "manifest": part.sha256[:16]} for part in done]
     show([dict(vars(part)) for part in done] if as_json else rows, as_json=as_json, columns=columns)

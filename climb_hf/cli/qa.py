@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from climb_hf.cli.options import AsJson, Miniature, MiniatureSize, Resamples, Sources, Synthetic
+
 __all__ = ["application", "register"]
 
 application = typer.Typer(
@@ -46,7 +48,7 @@ class Uncertain(StrEnum):
 
 @application.command()
 def build(
-    sources: Annotated[list[str], typer.Argument(help="Sources, each NAME or NAME=DIR with its raw data.")],
+    sources: Sources,
     to: Annotated[Path, typer.Option(help="Folder for SOURCE/SPLIT.jsonl and climb_qa.json.")],
     split: Annotated[str | None, typer.Option(help="Only this split; all by default.")] = None,
     file_format: Annotated[FileFormat, typer.Option("--format", help="Format of the files.")] = FileFormat.jsonl,
@@ -60,8 +62,10 @@ def build(
     split_by: Annotated[str | None, typer.Option(help="Split of the sources, such as paper.")] = None,
     num_frames: Annotated[int | None, typer.Option(help="Frames of a video or volume, with --embed.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first damaged record.")] = False,
-    synthetic: Annotated[bool, typer.Option("--synthetic", help="The data is synthetic: say so.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    synthetic: Synthetic = False,
+    miniature: Miniature = False,
+    miniature_n: MiniatureSize = 64,
+    as_json: AsJson = False,
 ) -> None:
     """Write the questions of sources as JSON lines or Parquet, without opening a picture.
 
@@ -70,16 +74,17 @@ def build(
     from dataclasses import asdict
 
     from climb_hf.cli.app import show
-    from climb_hf.protocols.data import parse_sources
+    from climb_hf.protocols.miniature import named_sources
     from climb_hf.qa.build import build_files
 
     options = {"labels": labels, "split_by": split_by, "num_frames": num_frames, "strict": strict or None}
     chosen = {key: value for key, value in options.items() if value is not None}
-    built = build_files(
-        parse_sources(sources), to, split=split, file_format=file_format.value, embed=embed, seed=seed,
-        paraphrase=wording(paraphrase), order=order.value, options={"*": chosen} if chosen else None,
-        synthetic=synthetic,
-    )  # fmt: skip
+    with named_sources(sources, to, miniature=miniature, n=miniature_n) as (folders, _):
+        built = build_files(
+            folders, to, split=split, file_format=file_format.value, embed=embed, seed=seed,
+            paraphrase=wording(paraphrase), order=order.value, options={"*": chosen} if chosen else None,
+            synthetic=synthetic,
+        )  # fmt: skip
     show([asdict(file) for file in built], as_json=as_json)
     lacking = sorted({file.source for file in built if file.with_images < file.questions})
     if lacking and not embed:
@@ -111,11 +116,11 @@ def score(
     partial: Annotated[bool, typer.Option("--partial", help="Score what is there if questions lack answers.")] = False,
     hedges: Annotated[Hedging, typer.Option(help="Answers that name too many choices.")] = Hedging.invalid,
     uncertain: Annotated[Uncertain, typer.Option(help="Choices that are not certain.")] = Uncertain.ignore,
-    n_bootstrap: Annotated[int, typer.Option(help="Resamples of the intervals; 0 for none.")] = 1000,
+    n_bootstrap: Resamples = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     model: Annotated[str | None, typer.Option(help="Name of the model, for the result rows.")] = None,
-    synthetic: Annotated[bool, typer.Option("--synthetic", help="The data is synthetic: say so.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    synthetic: Synthetic = False,
+    as_json: AsJson = False,
 ) -> None:
     """Score the answers of a model: exact match of answer sets, rates per class, invalid answers apart.
 

@@ -1,31 +1,31 @@
 """The commands `climb qa …` that need a model: `run`, `finetune`, `compare`; and `export` to other frameworks."""
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any, cast
 
 import typer
 
-if TYPE_CHECKING:
-    from climb_hf.protocols.data import Sources
+from climb_hf.cli.options import (
+    AsJson,
+    CacheDir,
+    Device,
+    Miniature,
+    MiniatureSize,
+    NumProc,
+    Overrides,
+    Recipe,
+    Resamples,
+    Resume,
+    Sources,
+    Split,
+    Synthetic,
+)
 
 __all__ = ["add_commands"]
 
-_Sources = Annotated[list[str], typer.Argument(help="Sources, each NAME or NAME=DIR with its raw data.")]
-_Split = Annotated[str, typer.Option(help="The split.")]
-_Cache = Annotated[Path | None, typer.Option(help="Where tables are built; the cache of datasets by default.")]
-_Workers = Annotated[int | None, typer.Option("--num-proc", help="Worker processes of each build.")]
-_Synthetic = Annotated[bool, typer.Option("--synthetic", help="The data is synthetic: say so.")]
-_Miniature = Annotated[bool, typer.Option("--miniature", help="Dry run on synthetic data, written first.")]
-_MiniatureSize = Annotated[int, typer.Option("--miniature-n", help="Synthetic records per source.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-_Device = Annotated[str | None, typer.Option(help="Torch device; a GPU if there is one by default.")]
 _Dtype = Annotated[str, typer.Option(help="Type of the weights: auto, float32, bfloat16, float16.")]
 _Template = Annotated[Path | None, typer.Option(help="A Jinja file in place of the processor's chat template.")]
-_Bootstrap = Annotated[int, typer.Option(help="Resamples of the intervals; 0 for none.")]
 _Labels = Annotated[str | None, typer.Option(help="Label scheme, for sources that have several.")]
 _Frames = Annotated[int | None, typer.Option(help="Pictures of a video or volume.")]
 _Size = Annotated[int | None, typer.Option(help="Pictures are resized to this at build.")]
@@ -70,30 +70,11 @@ def _options(
     return {"*": chosen} if chosen else {}
 
 
-@contextmanager
-def _data(
-    sources: list[str], to: Path | None, cache_dir: Path | None, miniature: bool, n: int
-) -> "Iterator[tuple[Sources, Path | None]]":
-    """Give folders of raw data, or synthetic copies below the folder of the run, and the cache."""
-    from tempfile import TemporaryDirectory
-
-    from climb_hf.protocols.data import parse_sources
-    from climb_hf.protocols.miniature import miniature_sources
-
-    if not miniature:
-        yield parse_sources(sources), cache_dir
-    elif to is not None:
-        yield miniature_sources(sources, to / "miniature", n=n), cache_dir
-    else:
-        with TemporaryDirectory(prefix="climb-miniatures-") as folder:
-            yield miniature_sources(sources, folder, n=n), cache_dir or Path(folder) / "cache"
-
-
 def run(
     model: Annotated[str, typer.Argument(help="Folder or Hub repository of an image-text-to-text model or adapter.")],
-    sources: _Sources,
+    sources: Sources,
     to: Annotated[Path, typer.Option(help="Folder for predictions.jsonl and results.jsonl; a run there goes on.")],
-    split: _Split = "test",
+    split: Split = "test",
     choice: Annotated[Choosing, typer.Option(help="Free text, or the most likely choice.")] = Choosing.generate,
     normalise: Annotated[
         Normalising, typer.Option(help="With likelihood: per answer token, or not.")
@@ -116,45 +97,44 @@ def run(
     question_seed: _QuestionSeed = 0,
     paraphrase: _Paraphrase = "0",
     chat_template: _Template = None,
-    device: _Device = None,
+    device: Device = None,
     dtype: _Dtype = "auto",
-    n_bootstrap: _Bootstrap = 1000,
-    cache_dir: _Cache = None,
-    num_proc: _Workers = None,
-    synthetic: _Synthetic = False,
-    miniature: _Miniature = False,
-    miniature_n: _MiniatureSize = 64,
-    as_json: _Json = False,
+    n_bootstrap: Resamples = 1000,
+    cache_dir: CacheDir = None,
+    num_proc: NumProc = None,
+    synthetic: Synthetic = False,
+    miniature: Miniature = False,
+    miniature_n: MiniatureSize = 64,
+    as_json: AsJson = False,
 ) -> None:
     """Ask a vision-language model, keep every raw answer, and score them.
 
     Example: climb qa run models/llava-med brain_tumor=raw/brain_tumor busi=raw/busi --to runs/zero-shot
     """
-    from climb_hf.cli.app import show
+    from climb_hf.cli.app import show_results
+    from climb_hf.protocols.miniature import named_sources
     from climb_hf.protocols.qa_run import AnswerSettings, run_questions
     from climb_hf.report.qa import answer_table
 
     settings = AnswerSettings(cast(Any, choice.value), cast(Any, normalise.value), max_new_tokens, temperature, seed)
-    with _data(sources, to, cache_dir, miniature, miniature_n) as (folders, cache):
+    with named_sources(sources, to, cache_dir, miniature=miniature, n=miniature_n) as (folders, cache):
         rows = run_questions(
             model, folders, to, split=split, settings=settings, batch_size=batch_size, limit=limit, hosted=hosted,
             allowed_by=allowed_by, workers=workers, chat_template=chat_template, device=device, dtype=dtype,
             n_bootstrap=n_bootstrap, bootstrap_seed=seed,
             options=_options(labels, num_frames, image_size, question_seed, paraphrase),
-            synthetic=synthetic or miniature, cache_dir=cache, num_proc=num_proc,
+            synthetic=synthetic, cache_dir=cache, num_proc=num_proc,
         )  # fmt: skip
-    show([json.loads(row.to_json()) for row in rows] if as_json else answer_table(rows), as_json=as_json)
+    show_results(rows, answer_table(rows), as_json=as_json)
     typer.echo(f"wrote {to / 'predictions.jsonl'} and {to / 'results.jsonl'}", err=as_json)
 
 
 def finetune(
     model: Annotated[str, typer.Argument(help="Folder or Hub repository of an image-text-to-text model.")],
-    sources: _Sources,
+    sources: Sources,
     to: Annotated[Path, typer.Option(help="Folder of the run; the adapter goes to TO/adapter.")],
-    recipe: Annotated[str, typer.Option(help="A recipe of the library, or a YAML file.")] = "qa/lora",
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Override a key of the recipe: SECTION.KEY=VALUE.")
-    ] = None,
+    recipe: Recipe = "qa/lora",
+    overrides: Overrides = None,
     base_model: Annotated[
         str | None, typer.Option(help="Hub name of the base, for the card, where MODEL is a local copy.")
     ] = None,
@@ -165,64 +145,66 @@ def finetune(
     question_seed: _QuestionSeed = 0,
     paraphrase: _Paraphrase = "0",
     chat_template: _Template = None,
-    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint of TO.")] = False,
-    cache_dir: _Cache = None,
-    num_proc: _Workers = None,
-    synthetic: _Synthetic = False,
-    miniature: _Miniature = False,
-    miniature_n: _MiniatureSize = 64,
+    resume: Resume = False,
+    cache_dir: CacheDir = None,
+    num_proc: NumProc = None,
+    synthetic: Synthetic = False,
+    miniature: Miniature = False,
+    miniature_n: MiniatureSize = 64,
 ) -> None:
     """Fine-tune a vision-language model on questions with low-rank adapters; the loss is on the answers only.
 
     Example: climb qa finetune models/llava-med brain_tumor=raw/brain_tumor busi=raw/busi --to runs/lora
     """
+    from climb_hf.protocols.miniature import named_sources
     from climb_hf.protocols.qa_finetune import finetune_questions
 
-    with _data(sources, to, cache_dir, miniature, miniature_n) as (folders, cache):
+    with named_sources(sources, to, cache_dir, miniature=miniature, n=miniature_n) as (folders, cache):
         found = finetune_questions(
             model, folders, to, recipe=recipe, overrides=overrides or [], base_model=base_model,
             base_model_license=base_model_license, chat_template=chat_template,
             options=_options(labels, num_frames, image_size, question_seed, paraphrase), resume=resume,
-            synthetic=synthetic or miniature, cache_dir=cache, num_proc=num_proc,
+            synthetic=synthetic, cache_dir=cache, num_proc=num_proc,
         )  # fmt: skip
     typer.echo(f"saved {found.adapter}; ask it with `climb qa run {to} {' '.join(sources)} --to {to / 'test'}`")
 
 
 def compare(
-    sources: _Sources,
+    sources: Sources,
     encoder: Annotated[list[str] | None, typer.Option(help="Checkpoint of `climb train`; may be repeated.")] = None,
     vlm: Annotated[
         list[Path] | None, typer.Option(help="Folder of `climb qa run`, or a file of answers; may be repeated.")
     ] = None,
     to: Annotated[Path | None, typer.Option(help="Folder for results.jsonl and the answers of encoders.")] = None,
-    split: _Split = "test",
+    split: Split = "test",
     partial: Annotated[bool, typer.Option("--partial", help="Compare on what all of them answered.")] = False,
-    n_bootstrap: _Bootstrap = 1000,
+    n_bootstrap: Resamples = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     batch_size: Annotated[int, typer.Option(help="Records per batch of an encoder.")] = 64,
-    cache_dir: _Cache = None,
-    num_proc: _Workers = None,
-    synthetic: _Synthetic = False,
-    miniature: _Miniature = False,
-    miniature_n: _MiniatureSize = 64,
-    as_json: _Json = False,
+    cache_dir: CacheDir = None,
+    num_proc: NumProc = None,
+    synthetic: Synthetic = False,
+    miniature: Miniature = False,
+    miniature_n: MiniatureSize = 64,
+    as_json: AsJson = False,
 ) -> None:
     """Score encoders and vision-language models on the same questions, per modality and per source.
 
     Example: climb qa compare brain_tumor=raw/brain_tumor --encoder runs/mri --vlm runs/zero-shot --vlm runs/lora/test
     """
-    from climb_hf.cli.app import show
+    from climb_hf.cli.app import show, show_results
+    from climb_hf.protocols.miniature import named_sources
     from climb_hf.protocols.qa_compare import compare_answers
     from climb_hf.report.qa import comparison_table
 
-    with _data(sources, to, cache_dir, miniature, miniature_n) as (folders, cache):
+    with named_sources(sources, to, cache_dir, miniature=miniature, n=miniature_n) as (folders, cache):
         rows = compare_answers(
             folders, encoders=encoder or (), predictions=vlm or (), split=split, output_dir=to, partial=partial,
-            n_bootstrap=n_bootstrap, seed=seed, batch_size=batch_size, synthetic=synthetic or miniature,
+            n_bootstrap=n_bootstrap, seed=seed, batch_size=batch_size, synthetic=synthetic,
             cache_dir=cache, num_proc=num_proc,
         )  # fmt: skip
     if as_json:
-        show([json.loads(row.to_json()) for row in rows], as_json=True)
+        show_results(rows, [], as_json=True)
     else:
         typer.echo("Per modality (Table 4 of the paper):")
         show(comparison_table(rows, "modality"), as_json=False)
@@ -233,10 +215,10 @@ def compare(
 
 
 def export(
-    sources: _Sources,
+    sources: Sources,
     framework: Annotated[Frameworks, typer.Option("--format", help="The framework that is to read the files.")],
     to: Annotated[Path, typer.Option(help="Folder for the files.")],
-    split: _Split = "test",
+    split: Split = "test",
     limit: Annotated[int | None, typer.Option(help="Only the first questions of each source.")] = None,
     max_new_tokens: Annotated[int, typer.Option(help="Tokens of an answer at most.")] = 64,
     labels: _Labels = None,
@@ -244,25 +226,26 @@ def export(
     image_size: _Size = None,
     question_seed: _QuestionSeed = 0,
     paraphrase: _Paraphrase = "0",
-    cache_dir: _Cache = None,
-    num_proc: _Workers = None,
-    miniature: _Miniature = False,
-    miniature_n: _MiniatureSize = 64,
+    cache_dir: CacheDir = None,
+    num_proc: NumProc = None,
+    miniature: Miniature = False,
+    miniature_n: MiniatureSize = 64,
 ) -> None:
     """Write questions with their pictures as lmms-eval, VLMEvalKit or lighteval read them.
 
     Example: climb qa export busi=raw/busi --format lmms-eval --to export/lmms
     """
     from climb_hf.protocols.data import is_synthetic
+    from climb_hf.protocols.miniature import named_sources
     from climb_hf.protocols.qa_run import load_questions
     from climb_hf.qa.exporting import export_questions
 
-    with _data(sources, to, cache_dir, miniature, miniature_n) as (folders, cache):
+    with named_sources(sources, to, cache_dir, miniature=miniature, n=miniature_n) as (folders, cache):
         options = _options(labels, num_frames, image_size, question_seed, paraphrase)
         parts = load_questions(folders, split, options, cache_dir=cache, num_proc=num_proc, limit=limit)
         written = export_questions(
             parts, to, cast(Any, framework.value), split=split, max_new_tokens=max_new_tokens,
-            synthetic=miniature or is_synthetic(folders),
+            synthetic=is_synthetic(folders),
         )  # fmt: skip
     for path in written:
         typer.echo(str(path))

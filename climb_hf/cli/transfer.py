@@ -5,14 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
+from climb_hf.cli.options import AsJson, CacheDir, Miniature, MiniatureSize, NumProc, Resamples, Sources, Split
+
 __all__ = ["register"]
 
-_Cache = Annotated[Path | None, typer.Option(help="Where tables are built; the cache of datasets by default.")]
 _FeatureCache = Annotated[Path | None, typer.Option(help="Where features are kept; beside the tables by default.")]
-_Workers = Annotated[int | None, typer.Option("--num-proc", help="Worker processes of each build.")]
-_Bootstrap = Annotated[int, typer.Option(help="Bootstrap resamples for the intervals; 0 for none.")]
-_Miniature = Annotated[bool, typer.Option(help="Try it on synthetic miniatures; sources are named without folders.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 _Recipe = Annotated[str | None, typer.Option(help="Architecture of MODEL `random`: a recipe, or a YAML file.")]
 _Overrides = Annotated[
     list[str] | None, typer.Option("--recipe-set", help="Override a key of the recipe: SECTION.KEY=VALUE.")
@@ -22,46 +19,45 @@ _PROBE_METRICS = ("f1", "f1_positive", "auc", "accuracy", "top1")
 
 def probe(
     model: Annotated[str, typer.Argument(help="Folder of a run or checkpoint, a Hub repository, or `random`.")],
-    sources: Annotated[list[str], typer.Argument(help="Sources, each NAME or NAME=DIR with its raw data.")],
+    sources: Sources,
     to: Annotated[Path, typer.Option(help="Folder for results.jsonl, predictions and the layers.")],
-    split: Annotated[str, typer.Option(help="The split to score.")] = "test",
+    split: Split = "test",
     epochs: Annotated[int, typer.Option(help="Passes over the features.")] = 40,
     lr: Annotated[float, typer.Option(help="Learning rate at the start.")] = 0.1,
     batch_size: Annotated[int, typer.Option(help="Rows per step.")] = 64,
     seed: Annotated[int, typer.Option(help="Seed of the layer and of the order.")] = 0,
     shuffle: Annotated[bool, typer.Option(help="New order every epoch; off as in the published files.")] = True,
     best_on_test: Annotated[bool, typer.Option(help="Also report the best epoch on the scored split.")] = False,
-    n_bootstrap: _Bootstrap = 1000,
+    n_bootstrap: Resamples = 1000,
     recipe: _Recipe = None,
     recipe_set: _Overrides = None,
-    miniature: _Miniature = False,
+    miniature: Miniature = False,
+    miniature_n: MiniatureSize = 64,
     feature_cache: _FeatureCache = None,
-    cache_dir: _Cache = None,
-    num_proc: _Workers = None,
-    as_json: _Json = False,
+    cache_dir: CacheDir = None,
+    num_proc: NumProc = None,
+    as_json: AsJson = False,
 ) -> None:
     """Train one linear layer on the frozen features of a model, source by source, and score it.
 
     Example: climb probe runs/mri-us brain_tumor=raw/brain_tumor covid_blues=raw/COVID-BLUES --to runs/mri-us/probe
     """
-    from climb_hf.cli.app import show
+    from climb_hf.cli.app import show, show_results
     from climb_hf.protocols.linear_head import ProbeSettings
     from climb_hf.protocols.linear_probe import linear_probe, random_encoder
+    from climb_hf.protocols.miniature import named_sources
     from climb_hf.report.results import result_table
 
     settings = ProbeSettings(epochs=epochs, learning_rate=lr, batch_size=batch_size, seed=seed, shuffle=shuffle)
     encoder: Any = random_encoder(recipe or "quick", recipe_set or []) if model == "random" else model
-    rows = linear_probe(
-        encoder, _folders(sources, to, miniature), settings=settings, split=split, output_dir=to,
-        n_bootstrap=n_bootstrap, best_on_test=best_on_test, feature_cache=feature_cache, cache_dir=cache_dir,
-        num_proc=num_proc, synthetic=miniature,
-    )  # fmt: skip
-    if as_json:
-        show([dict(vars(row)) for row in rows], as_json=True)
-        return
+    with named_sources(sources, to, cache_dir, miniature=miniature, n=miniature_n) as (folders, cache):
+        rows = linear_probe(
+            encoder, folders, settings=settings, split=split, output_dir=to, n_bootstrap=n_bootstrap,
+            best_on_test=best_on_test, feature_cache=feature_cache, cache_dir=cache, num_proc=num_proc,
+        )  # fmt: skip
     last = [row for row in rows if row.settings["selection"] == "last epoch"]
-    show(result_table(last, _PROBE_METRICS), as_json=False)
-    if best_on_test:
+    show_results(rows, result_table(last, _PROBE_METRICS), as_json=as_json)
+    if best_on_test and not as_json:
         typer.echo("\nbest epoch on the scored split (optimistic):")
         show(result_table([row for row in rows if row not in last], _PROBE_METRICS), as_json=False)
 
@@ -84,28 +80,30 @@ def transfer(
     training_set: Annotated[
         list[str] | None, typer.Option("--set", help="A further training argument: KEY=VALUE.")
     ] = None,
-    split: Annotated[str, typer.Option(help="The split to score.")] = "test",
+    split: Split = "test",
     trained: Annotated[
         list[str] | None, typer.Option(help="Raw data of a training source, NAME=DIR: look for shared records.")
     ] = None,
     allow_seen: Annotated[bool, typer.Option(help="Go on although the model has seen the source.")] = False,
-    n_bootstrap: _Bootstrap = 1000,
+    n_bootstrap: Resamples = 1000,
     recipe: _Recipe = None,
     recipe_set: _Overrides = None,
-    miniature: _Miniature = False,
+    miniature: Miniature = False,
+    miniature_n: MiniatureSize = 64,
     list_tasks: Annotated[bool, typer.Option("--list", help="Show the ten out-of-distribution tasks.")] = False,
     feature_cache: _FeatureCache = None,
-    cache_dir: _Cache = None,
-    num_proc: _Workers = None,
-    as_json: _Json = False,
+    cache_dir: CacheDir = None,
+    num_proc: NumProc = None,
+    as_json: AsJson = False,
 ) -> None:
     """Adapt a model to a new source with a few examples per class; a curve over k with intervals over seeds.
 
     Example: climb transfer runs/mri --to covid_blues=raw/COVID-BLUES --shots 1 8 full --against random --out runs/few
     """
-    from climb_hf.cli.app import show
+    from climb_hf.cli.app import show, show_results
     from climb_hf.protocols.adapting import AdaptSettings
     from climb_hf.protocols.data import parse_sources
+    from climb_hf.protocols.miniature import named_sources
     from climb_hf.protocols.ood_tasks import ood_table
     from climb_hf.protocols.transfer import transfer as run
     from climb_hf.report.transfer import transfer_table
@@ -115,21 +113,21 @@ def transfer(
         return
     if model is None or to is None or out is None:
         raise typer.BadParameter("MODEL, --to and --out are needed; `--list` shows the out-of-distribution tasks.")
-    ((name, folder),) = _folders([to], out, miniature).items()
     chosen = _shots(shots, more_shots or [], ["1", "full"] if miniature else ["1", "8", "32", "full"])
     settings = AdaptSettings(
         epochs=epochs, min_steps=min_steps or (20 if miniature else 100), batch_size=batch_size, learning_rate=lr,
         training=_values(training_set or []),
     )  # fmt: skip
-    rows = run(
-        model, name, folder, shots=chosen,
-        seeds=seeds or (2 if miniature else 5), method=method, against=against,  # type: ignore[arg-type]
-        recipe=recipe or ("quickstart" if miniature else None), overrides=recipe_set or [], settings=settings,
-        split=split, trained_data=parse_sources(trained) if trained else None, allow_seen=allow_seen, output_dir=out,
-        n_bootstrap=n_bootstrap, feature_cache=feature_cache, cache_dir=cache_dir, num_proc=num_proc,
-        synthetic=miniature,
-    )  # fmt: skip
-    show([dict(vars(row)) for row in rows] if as_json else transfer_table(rows), as_json=as_json)
+    with named_sources([to], out, cache_dir, miniature=miniature, n=miniature_n) as (folders, cache):
+        ((name, folder),) = folders.items()
+        rows = run(
+            model, name, folder, shots=chosen,
+            seeds=seeds or (2 if miniature else 5), method=method, against=against,  # type: ignore[arg-type]
+            recipe=recipe or ("quickstart" if miniature else None), overrides=recipe_set or [], settings=settings,
+            split=split, trained_data=parse_sources(trained) if trained else None, allow_seen=allow_seen,
+            output_dir=out, n_bootstrap=n_bootstrap, feature_cache=feature_cache, cache_dir=cache, num_proc=num_proc,
+        )  # fmt: skip
+    show_results(rows, transfer_table(rows), as_json=as_json)
     typer.echo(f"wrote {out / 'report.html'}", err=as_json)
 
 
@@ -139,14 +137,6 @@ def _shots(first: str | None, more: list[str], default: list[str]) -> list[int |
         raise typer.BadParameter(f"unexpected arguments {more}; one model is adapted to one source (`--to`).")
     parts = default if first is None else " ".join([first, *more]).replace(",", " ").split()
     return [int(part) if part.isdecimal() else part for part in parts]
-
-
-def _folders(sources: list[str], to: Path, miniature: bool) -> dict[str, Any]:
-    """Return the folders of the sources; with `--miniature` those of synthetic copies below the output."""
-    from climb_hf.protocols.data import parse_sources
-    from climb_hf.protocols.miniature import miniature_sources
-
-    return dict(miniature_sources(sources, to / "miniatures")) if miniature else dict(parse_sources(sources))
 
 
 def _values(pairs: list[str]) -> dict[str, Any]:

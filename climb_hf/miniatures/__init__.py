@@ -22,7 +22,10 @@ from climb_hf.errors import OptionError, UnknownSourceError
 from climb_hf.miniatures._common import Expected, check_count
 from climb_hf.readers.marker import MARKER
 
-__all__ = ["Expected", "available", "is_miniature", "miniature"]
+__all__ = ["RUN_FOLDER", "Expected", "available", "is_miniature", "miniature"]
+
+#: Folder of the synthetic raw copies of a dry run, below that of the run.
+RUN_FOLDER = "miniature"
 
 
 def available() -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from climb_hf.errors import ClimbError, DamagedDataError, OptionError
 from climb_hf.loading import is_synthetic
 from climb_hf.qa.examples import is_plain_file
 from climb_hf.qa.questions import Order, QuestionMaker
+from climb_hf.qa.reading import MANIFEST
 from climb_hf.qa.rows import pictures_of, question_features
 from climb_hf.registry import get_source
 from climb_hf.source import Options, Record, Source
@@ -20,11 +21,9 @@ from climb_hf.source import Options, Record, Source
 if TYPE_CHECKING:
     from climb_hf.indexing import Index
 
-__all__ = ["MANIFEST", "BuiltFile", "build_files", "question_rows"]
+__all__ = ["BuiltFile", "build_files", "question_rows"]
 
 Format = Literal["jsonl", "parquet"]
-#: The file that says how the questions of a folder were built.
-MANIFEST = "climb_qa.json"
 _BATCH = 1000
 _BATCH_EMBEDDED = 32
 _BAR_FROM = 2000

@@ -8,10 +8,10 @@ from typing import Any
 
 from climb_hf.errors import OptionError, SchemaError
 from climb_hf.qa.parsing import Parsed
+from climb_hf.qa.reading import PREDICTIONS_FILE, RUN_FILE, read_questions
 
-__all__ = ["PREDICTIONS_FILE", "RUN_FILE", "Journal", "answer_of", "read_run"]
+__all__ = ["Journal", "answer_of", "read_run"]
 
-PREDICTIONS_FILE, RUN_FILE = "predictions.jsonl", "run.json"
 _LEFT_OUT = ("images", "messages")
 
 
@@ -93,8 +93,6 @@ def read_run(path: str | Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     Raises:
         SchemaError: there are none.
     """
-    from climb_hf.qa.scoring import read_questions
-
     path = Path(path)
     file = path / PREDICTIONS_FILE if path.is_dir() else path
     beside = file.with_name(RUN_FILE)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -11,10 +11,11 @@ from climb_hf.errors import OptionError, SchemaError
 from climb_hf.metrics.qa import QA_METRICS, qa_match
 from climb_hf.provenance import provenance
 from climb_hf.qa.parsing import Parsed, parse_answer
+from climb_hf.qa.reading import from_synthetic, read_questions
 from climb_hf.qa.templates import NONE_OF_THE_ABOVE
 from climb_hf.results import WITHOUT_DUPLICATES, ResultRow
 
-__all__ = ["fingerprints_of", "read_questions", "rows_from_qa", "score_answers", "score_predictions"]
+__all__ = ["fingerprints_of", "rows_from_qa", "score_answers", "score_predictions"]
 
 Hedges = Literal["invalid", "named"]
 _NEEDED = ("id", "source", "choices", "answers")
@@ -24,49 +25,6 @@ _REASONS = {
     "f1": "no class is present or predicted",
 }
 _SHOWN = 3
-
-
-def read_questions(path: str | Path) -> Iterator[dict[str, Any]]:
-    """Read questions or answers: a JSON lines or Parquet file, or all such files below a folder.
-
-    Args:
-        path (`str` or `Path`): what `climb qa build` or a run wrote.
-
-    Yields:
-        `dict`: one row each; pictures are left out.
-
-    Raises:
-        SchemaError: there is no such file, or a line is not a JSON object; file and line are named.
-    """
-    path = Path(path)
-    skipped = ("skipped.jsonl", "results.jsonl")
-    found = [file for ending in ("*.jsonl", "*.parquet") for file in path.rglob(ending) if file.name not in skipped]
-    files = sorted(found) if path.is_dir() else [path]
-    if not files or not all(file.is_file() for file in files):
-        raise SchemaError(f"expected a .jsonl or .parquet file, or a folder of them; found none at `{path}`.")
-    for file in files:
-        if file.suffix == ".parquet":
-            import pyarrow.parquet as pq
-
-            table = pq.ParquetFile(file)
-            kept = [name for name in table.schema_arrow.names if name not in ("images", "messages")]
-            for batch in table.iter_batches(columns=kept):
-                yield from batch.to_pylist()
-            continue
-        with file.open(encoding="utf-8") as stream:
-            for number, line in enumerate(stream, start=1):
-                if line.strip():
-                    yield _row(line, f"`{file.name}`, line {number}")
-
-
-def _row(line: str, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise SchemaError(f"{where}: expected one JSON object per line: {error}.") from error
-    if not isinstance(row, dict):
-        raise SchemaError(f"{where}: expected a JSON object, found {type(row).__name__}.")
-    return row
 
 
 def score_answers(
@@ -195,7 +153,8 @@ def score_predictions(
         uncertain (`str`, *optional*, defaults to `"ignore"`): as in `score_answers`.
         n_bootstrap (`int`, *optional*, defaults to `1000`): resamples of the 95 % intervals; 0 for none.
         seed (`int`, *optional*, defaults to `0`): seed of the bootstrap.
-        synthetic (`bool`, *optional*, defaults to `False`): the data is synthetic; the rows say so.
+        synthetic (`bool`, *optional*, defaults to `False`): the data is synthetic; the rows say so. Known without it
+            where the manifest of the questions or the run says so.
         parsed_to (`str` or `Path`, *optional*): JSON lines of what was understood, row by row.
         **facts: fields of `ResultRow` for every row, such as `model` or `recipe_hash`.
 
@@ -206,6 +165,7 @@ def score_predictions(
     Raises:
         SchemaError: a row without answer, a question answered twice, unanswered questions, or no row at all.
     """
+    paths = [path for path in (predictions, questions) if isinstance(path, str | Path)]
     rows = [dict(row) for row in (read_questions(predictions) if isinstance(predictions, str | Path) else predictions)]
     if questions is not None:
         asked = read_questions(questions) if isinstance(questions, str | Path) else questions
@@ -218,7 +178,7 @@ def score_predictions(
     prints = fingerprints_of(rows)
     common = {
         "protocol": "qa",
-        "synthetic": synthetic,
+        "synthetic": synthetic or any(map(from_synthetic, paths)),
         "date": datetime.now(UTC).date().isoformat(),
         "versions": provenance(),
         "facts_by_source": {name: {"data_fingerprint": value} for name, value in prints.items()},

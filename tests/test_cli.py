@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 import climb_hf
 from climb_hf import cli
-from climb_hf.cli.app import app
+from climb_hf.cli.app import app, show_results
+from climb_hf.results import ResultRow
 
 runner = CliRunner()
 ROOT = typer.main.get_command(app)
@@ -120,3 +121,12 @@ def test_a_checkpoint_that_does_not_exist_is_one_message(tmp_path):
 
     with pytest.raises(AccessError, match="expected a checkpoint"):
         evaluate(str(tmp_path / "absent"), {"brain_tumor": tmp_path})
+
+
+def test_results_are_printed_as_strict_json(capsys):
+    row = ResultRow(
+        source="a", split="test", metric="auc", value=float("nan"), n=3, reason="no class has both outcomes"
+    )
+    show_results([row], [], as_json=True)
+    (found,) = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert (found["value"], found["reason"]) == (None, "no class has both outcomes")

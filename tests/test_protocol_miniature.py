@@ -4,7 +4,8 @@ import pytest
 
 from climb_hf.errors import OptionError, UnknownSourceError
 from climb_hf.loading import load_dataset
-from climb_hf.protocols.miniature import miniature_sources
+from climb_hf.miniatures import is_miniature
+from climb_hf.protocols.miniature import miniature_sources, named_sources
 
 
 def test_every_source_gets_a_folder_that_loads(tmp_path):
@@ -32,3 +33,34 @@ def test_an_unknown_source_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(UnknownSourceError):
         miniature_sources(["proteins", "protiens"], tmp_path)
     assert not any(tmp_path.iterdir())
+
+
+class TestNamedSources:
+    def test_of_a_run_stay_in_its_folder(self, tmp_path):
+        with named_sources(["proteins"], tmp_path, miniature=True, n=8) as (sources, cache):
+            assert sources == {"proteins": tmp_path / "miniature" / "proteins"}
+            assert cache == tmp_path / "cache"
+        assert is_miniature(sources["proteins"])
+        with named_sources(["proteins"], tmp_path, tmp_path / "own", miniature=True, n=8) as (_, cache):
+            assert cache == tmp_path / "own"
+
+    def test_without_a_folder_nothing_is_left(self):
+        with named_sources(["proteins"], None, miniature=True, n=8) as (sources, cache):
+            folder = sources["proteins"]
+            assert is_miniature(folder)
+        assert not folder.parent.exists()
+        assert not cache.exists()
+
+    def test_real_data_is_passed_on(self, tmp_path):
+        with named_sources([f"proteins={tmp_path}", "busi"], tmp_path, None, miniature=False) as (sources, cache):
+            assert ({name: str(folder) for name, folder in sources.items() if folder}, cache) == (
+                {"proteins": str(tmp_path)},
+                None,
+            )
+        assert not list(tmp_path.iterdir())
+
+    def test_only_the_first_process_writes(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("LOCAL_RANK", "1")
+        with named_sources(["proteins"], tmp_path, miniature=True, n=8) as (sources, _):
+            assert sources == {"proteins": tmp_path / "miniature" / "proteins"}
+        assert not (tmp_path / "miniature").exists()

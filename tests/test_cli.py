@@ -129,4 +129,4 @@ def test_results_are_printed_as_strict_json(capsys):
     )
     show_results([row], [], as_json=True)
     (found,) = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
-    assert (found["value"], found["reason"]) == (None, "no class has both outcomes")
+    assert (found["value"], found["reason"]) == (None, "one class")

@@ -2,7 +2,9 @@
 
 import csv
 import io
+import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from climb_hf.auditing import prints as prints_module
 from climb_hf.auditing import shared_records
 from climb_hf.auditing.checks import check_headers
 from climb_hf.auditing.collection import collect
-from climb_hf.errors import AccessError, OptionError, SplitError
+from climb_hf.errors import AccessError, ClimbError, OptionError, SplitError
 from climb_hf.indexing import build_index
 from climb_hf.splits import group_split
 
@@ -322,6 +324,18 @@ def test_processes_give_the_same_as_one(planted, tmp_path, monkeypatch):
     monkeypatch.setattr(prints_module, "_FEW", 1)
     monkeypatch.setattr(prints_module, "_CHUNK", 3)
     assert run({"brain_tumor": planted}, tmp_path / "two", num_proc=2).as_dict() == alone
+
+
+def _die(*job):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_dies_is_named(planted, tmp_path, monkeypatch):
+    monkeypatch.setattr(prints_module, "_FEW", 1)
+    monkeypatch.setattr(prints_module, "_CHUNK", 3)
+    monkeypatch.setattr(prints_module, "_print_records", _die)
+    with pytest.raises(ClimbError, match=r"worker process died .* memory.*num_proc"):
+        run({"brain_tumor": planted}, tmp_path, num_proc=2)
 
 
 def test_bad_arguments_say_what_is_allowed(planted, tmp_path):

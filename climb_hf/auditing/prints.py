@@ -6,6 +6,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,11 @@ def _results(jobs: list[tuple], num_proc: int) -> Iterator[list[Print]]:
                 if position + window < len(jobs):
                     waiting[position % window] = pool.submit(_print_records, *jobs[position + window])
                 yield result
+        except BrokenProcessPool as error:
+            raise ClimbError(
+                "a worker process died while files were decoded; the usual cause is memory. Use fewer `num_proc`; what "
+                "was decoded before is remembered."
+            ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

@@ -173,6 +173,19 @@ class _Video:
         return shown
 
 
+def _metadata_row(video: _Video, website: str, sex: str, age: str) -> list[str]:
+    """One row of `utils/video_metadata.csv`; a note has a line break and letters of code page 1252."""
+    name, licence = _SOURCES[video.source]
+    note = "synthetic clip \u2013 the operator\u2019s note,\nsecond line at 37\u00b0" if video.place % 7 == 1 else ""
+    case = f"{video.word}_case{video.place}" if video.place % 3 else ""
+    return [
+        video.id, f"clip {video.place}.{video.kind}", video.kind, f"data\\video\\{name}", name,
+        f"https://example.org/{video.place}.{video.kind}", str(video.values["probe"]), _WORDS[video.word], website,
+        "1.4", "Nov_2020", str(video.values["type"]), case, str(video.place % 3 or ""), sex, age, note, "", "",
+        licence, "",
+    ]  # fmt: skip
+
+
 def _write_tables(root: Path, videos: list[_Video]) -> None:
     """Write the tables of `labels/` and `utils/`, with the line ends and encodings of the repository."""
     metadata, four, three, luss = [_METADATA.split(",")], [], [], []
@@ -181,19 +194,11 @@ def _write_tables(root: Path, videos: list[_Video]) -> None:
     clinical: list[list[str | None]] = [[*_CLINICAL.split(",")]]
     for video in videos:
         values, word = video.values, _WORDS[video.word]
-        name, licence = _SOURCES[video.source]
+        name = _SOURCES[video.source][0]
         website = "Consolidation" if video.word == "pneumonia" else ""
         probe, kind, sex = str(values["probe"]), str(values["type"]), str(values["sex"] or "")
         age = "" if values["age"] is None else f"{values['age']:.0f}"
-        note = (
-            "synthetic clip \u2013 the operator\u2019s note,\nsecond line at 37\u00b0" if video.place % 7 == 1 else ""
-        )
-        case = f"{video.word}_case{video.place}" if video.place % 3 else ""
-        metadata.append([
-            video.id, f"clip {video.place}.{video.kind}", video.kind, f"data\\video\\{name}", name,
-            f"https://example.org/{video.place}.{video.kind}", probe, word, website, "1.4", "Nov_2020", kind, case,
-            str(video.place % 3 or ""), sex, age, note, "", "", licence, "",
-        ])  # fmt: skip
+        metadata.append(_metadata_row(video, website, sex, age))
         patient = str(values["patient"])
         four.append([video.id, video.luss, name, probe, word, website, kind, patient, str(video.place % 3 or "")])
         if video.word != "other":

@@ -222,8 +222,8 @@ def _results(jobs: list[tuple], num_proc: int) -> Iterator[list[Print]]:
                 yield result
         except BrokenProcessPool as error:
             raise ClimbError(
-                "a worker process died while files were decoded; the usual cause is memory. Use fewer `num_proc`; what "
-                "was decoded before is remembered."
+                "a worker process died while files were decoded; the usual cause is memory. Use fewer `num_proc`; "
+                "what was decoded before is remembered."
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -7,13 +7,13 @@ held out. By image: a train row whose image `val` has too is left out.
 Licence: for research, not to be passed on. Cite: arXiv 2306.11207.
 """
 
-import ast
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from climb_hf.errors import LayoutError, OptionError
 from climb_hf.readers import tables
+from climb_hf.readers.literals import to_words
 from climb_hf.readers.patient_folders import unlisted_files
 from climb_hf.source import LeftOut, Options, Record, Skipped, Source
 
@@ -84,17 +84,15 @@ class Quilt1M(Source):
 
     def index(self, root: Path, options: Options) -> Iterator[Record | Skipped | LeftOut]:
         """Read the table twice: once for the images of `val`, then row by row in its order."""
-        found = [name for name in TABLES if (root / name).is_file()][:1] or [
-            name for name in PARTS if (root / name).is_file()
-        ]
+        there = [name for name in (*TABLES, *PARTS) if (root / name).is_file()]
+        found = there[:1] if there[0] in TABLES else there
         folder = next((name for name in FOLDERS if (root / name).is_dir()), "")
         base = f"{folder}/" if folder else ""
         subsets, known, listed = self._subsets(options), dict[str, Any](), set[str]()
-        held_out = {row["image_path"] for name in found for row in _rows(root / name) if row["split"] == "val"}
+        held_out, is_numbered = _survey([root / name for name in found])
         for name in found:
             for place, row in enumerate(_rows(root / name)):
-                number = row.get("Unnamed: 0") or row.get("") or str(place)  # "Unnamed: 0": pandas wrote the copy
-                id_ = number if name in TABLES else f"{row['split']}-{number}"
+                id_ = _id(row, name, None if is_numbered else place)
                 listed.add(base + row["image_path"])
                 is_drawing = tables.to_bool(row.get("not_histology", ""))
                 if row["split"] not in SPLITS or row["subset"] not in SUBSETS:
@@ -124,27 +122,29 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
     return tables.read_csv_rows(path, required=REQUIRED, longest_cell=1 << 24)  # entity lists are long
 
 
+def _id(row: dict[str, str], table: str, place: int | None) -> str:
+    """Return the row's index number, or its place, behind its split where that has a table of its own."""
+    number = row.get("Unnamed: 0") or row.get("") or "0"  # "Unnamed: 0": pandas wrote the copy
+    return f"{'' if table in TABLES else row['split'] + '-'}{number if place is None else place}"
+
+
+def _survey(files: list[Path]) -> tuple[set[str], bool]:
+    """Return the images of `val`, and whether index numbers tell the rows apart: joined tables may count anew."""
+    held_out, ids, n_rows = set[str](), set[str](), 0
+    for row in (row for file in files for row in _rows(file)):
+        n_rows += 1
+        ids.add(_id(row, files[0].name, None))
+        if row["split"] == "val":
+            held_out.add(row["image_path"])
+    return held_out, len(ids) == n_rows
+
+
 def _record(id_: str, row: dict[str, str], base: str, is_drawing: bool | None, known: dict[str, Any]) -> Record:
     cell, file = row.get("pathology", ""), row["image_path"]
     if cell not in known:
-        known[cell] = _words(cell)
+        known[cell] = to_words(cell)
     numbers = {key: tables.to_float(row.get(key, ""), strict=False) for key in ("magnification", "height", "width")}
     metadata = {"subset": row["subset"], "pathology": known[cell], **numbers, "not_histology": is_drawing}
     metadata["single_wsi"] = tables.to_bool(row.get("single_wsi", ""))
-    return Record(
-        id=id_,
-        group=file,
-        split=SPLITS[row["split"]],
-        files=(base + file,),
-        inputs={"text": row["caption"]},
-        metadata=metadata,
-    )
-
-
-def _words(cell: str) -> list[str]:
-    """Read a Python list of texts in a cell; a broken or empty one is `[]`."""
-    try:
-        value = ast.literal_eval(cell.strip() or "[]")
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return []
-    return [str(item) for item in value] if isinstance(value, list | tuple) else []
+    split, inputs = SPLITS[row["split"]], {"text": row["caption"]}
+    return Record(id=id_, group=file, split=split, files=(base + file,), inputs=inputs, metadata=metadata)

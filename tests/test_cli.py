@@ -124,9 +124,7 @@ def test_a_checkpoint_that_does_not_exist_is_one_message(tmp_path):
 
 
 def test_results_are_printed_as_strict_json(capsys):
-    row = ResultRow(
-        source="a", split="test", metric="auc", value=float("nan"), n=3, reason="no class has both outcomes"
-    )
+    row = ResultRow(source="a", split="test", metric="auc", value=float("nan"), n=3, reason="one class")
     show_results([row], [], as_json=True)
     (found,) = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert (found["value"], found["reason"]) == (None, "one class")

@@ -125,7 +125,21 @@ def test_the_recipe_holds_the_published_values(tmp_path):
     processor = ClimbImageProcessor(**recipe["processor"])
     assert (processor.size, processor.resize_mode) == ({"height": 224, "width": 224}, "crop")
     assert processor.image_mean == [0.48145466, 0.4578275, 0.40821073]
-    assert processor.augmentation["crop_scale"] == [0.9, 1.0]
+    assert processor.image_std == [0.26862954, 0.26130258, 0.27577711]
+    assert processor.augmentation == {
+        "crop_of": "picture", "crop_scale": [0.9, 1.0], "crop_ratio": [0.75, 4 / 3], "brightness": 0.0,
+        "contrast": 0.0, "horizontal_flip": 0.0,
+    }  # fmt: skip
+    assert (arguments.optimizer, arguments.optim) == ("adamw", "adamw_torch_fused")
+    assert arguments.lr_scheduler_type == "cosine"
+    assert (arguments.dataloader_drop_last, arguments.load_best_model_at_end) == (True, False)
+    assert (model["image"]["pretrained"], recipe["data"]["train_split"]) == (True, "train")
+    pubmed_bert = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"
+    assert model["text"]["pretrained"] == model["text"]["tokenizer"] == pubmed_bert
+    shape = tower_fields("text", {"preset": "bert_base"})[1]
+    assert [shape[key] for key in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")] == [
+        30522, 768, 12, 12,
+    ]  # fmt: skip
     kind, fields = tower_fields("image", model["image"])
     assert (kind, fields["backbone"]) == ("climb_vision", "timm/vit_base_patch16_224.augreg2_in21k_ft_in1k")
     card = model_card(

@@ -10,6 +10,7 @@ from datasets import Dataset, Features, Image, Value
 from image_text_models import clip, dual_encoder, n_words, siglip
 from PIL import Image as Pillow
 from safetensors.torch import load_file, save_file
+from tokenizers import pre_tokenizers
 from typer.testing import CliRunner
 
 from climb_hf.cli.app import app
@@ -79,6 +80,18 @@ def test_what_the_encoder_cannot_tell_apart_ties_to_the_last_bit(encoder):
     images = embed_images(model, processor, again, batch_size=2, progress=False)
     assert np.array_equal(images[[0, 1, 2]][[0, 1, 2, 1, 0, 1]], images)
     assert len({row.tobytes() for row in images}) == 3
+
+
+def test_white_space_is_cleaned_as_in_training(encoder):
+    model, processor = load_dual_encoder(encoder, device="cpu")
+    # as tokenizers of bytes do: a line feed is no blank, and what it joins is not two words
+    processor.tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "removed")
+    texts = ["brain tumor", "brain\ntumor", "  brain \n tumor\t"]
+    assert len({tuple(ids) for ids in processor.tokenizer(texts)["input_ids"]}) == 3
+    found, n_cut = embed_texts(model, processor, texts, progress=False)
+    alone, _ = embed_texts(model, processor, texts[:1], progress=False)
+    assert n_cut == 0
+    np.testing.assert_array_equal(found, np.repeat(alone, 3, axis=0))
 
 
 def test_our_image_processor_beside_a_tokenizer(tmp_path):
@@ -260,6 +273,34 @@ def test_command_line(encoder, tmp_path):
     assert all(row["synthetic"] for row in rows)
     assert rows == [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
     assert CliRunner().invoke(app, ["retrieve", str(encoder)]).exit_code == 2
+
+
+def test_commands_pass_options_of_the_sources(encoder, miniatures, tmp_path):
+    folder, expected = miniatures("quilt1m", 64)
+    held_out = [truth for truth in expected if truth.split == "test"]
+    sizes = {}
+    for subsets in ("all", "no_pubmed_no_laion"):
+        command = ["retrieve", str(encoder), "--source", f"quilt1m={folder}", "--k", "1", "--n-bootstrap", "0"]
+        command += ["--set", f"quilt1m.subsets={subsets}", "--cache-dir", str(tmp_path / "cache"), "--json"]
+        shown = CliRunner().invoke(app, command)
+        assert shown.exit_code == 0, shown.output
+        sizes[subsets] = json.loads(shown.stdout)[0]["n"]
+    few = [truth for truth in held_out if truth.values["subset"] in ("quilt", "openpath")]
+    assert sizes == {"all": len(held_out), "no_pubmed_no_laion": len(few)}
+    assert len(few) < len(held_out)
+    pictures, _ = miniatures("brain_tumor", 64)
+    command = ["zeroshot", str(encoder), "--source", f"brain_tumor={pictures}", "--n-bootstrap", "0", "--json"]
+    command += ["--cache-dir", str(tmp_path / "cache"), "--set"]
+    found = {
+        kept: json.loads(CliRunner().invoke(app, [*command, f"drop_duplicates={kept}"]).stdout)[0]["n"]
+        for kept in ("false", "true")
+    }
+    assert found["true"] < found["false"]
+    unknown = CliRunner().invoke(app, [*command, "subsets=all"])
+    assert "no such option" in unknown.output + str(unknown.exception)
+
+
+def test_commands_have_help():
     for name in ("retrieve", "zeroshot"):
         text = CliRunner().invoke(app, [name, "--help"])
         assert (text.exit_code, "Example: climb" in text.output) == (0, True)

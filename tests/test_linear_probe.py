@@ -1,5 +1,6 @@
 """The linear probe: the protocol's optimiser step by step, separable data, masks, sources, and the command."""
 
+import inspect
 import json
 import math
 
@@ -51,6 +52,14 @@ def plain_loop(x, y, mask, multi_label, settings):
             optimizer.step()
             schedule.step()
     return layer
+
+
+def test_the_defaults_are_those_of_the_published_evaluation():
+    published = {"epochs": 40, "learning_rate": 0.1, "weight_decay": 0.1, "beta1": 0.9, "beta2": 0.98, "eps": 1e-6,
+                 "batch_size": 64, "seed": 0}  # fmt: skip
+    assert ProbeSettings().as_dict() == {**published, "shuffle": True}  # the published files are not shuffled
+    assert inspect.signature(linear_probe).parameters["split"].default == "test"
+    assert inspect.signature(linear_probe).parameters["best_on_test"].default is False
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
@@ -183,7 +192,10 @@ def test_the_command_on_miniatures(tmp_path):
     assert "optimistic" in result.output
     assert all(row.synthetic for row in read_results(tmp_path / "results.jsonl"))
     result = CliRunner().invoke(app, [*arguments, "--json"])
-    assert json.loads(result.stdout)[0]["protocol"] == "linear_probe"
+    rows = json.loads(result.stdout)
+    assert rows[0]["protocol"] == "linear_probe"
+    result = CliRunner().invoke(app, [*arguments, "--json", "--set", "drop_duplicates=true"])
+    assert json.loads(result.stdout)[0]["n"] < rows[0]["n"]
 
 
 def test_a_partly_random_checkpoint_is_refused(tmp_path, sources):

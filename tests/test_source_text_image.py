@@ -156,6 +156,29 @@ def test_quilt_ids_of_tables_that_pandas_wrote_again(miniatures, tmp_path):
     assert set(records) <= {str(place) for place in range(len(expected) + 2)}
 
 
+def test_quilt_rows_whose_index_repeats_go_by_their_place(miniatures, tmp_path):
+    """Joined tables may bring their own counts: no row is lost for a number that another has too."""
+    folder, expected = miniatures("quilt1m")
+    plain = records_of(index_of("quilt1m", folder))
+    copy, _ = miniatures.copy("quilt1m", tmp_path / "raw")
+    numbers = (number % 20 for number in range(1000))
+    edit_table(copy / LOOKUP, lambda row: row | {"": next(numbers)})
+    index = index_of("quilt1m", copy)
+    assert not index.failures
+    records = records_of(index)
+    assert [record.inputs["text"] for record in records.values()] == [r.inputs["text"] for r in plain.values()]
+    assert len(records) == len(expected)
+    assert {int(id_) for id_ in records} < set(range(len(expected) + 2))
+
+
+def test_quilt_tables_derived_from_the_lookup_table_are_not_read_beside_it(miniatures, tmp_path):
+    folder, expected = miniatures.copy("quilt1m", tmp_path / "raw")
+    header = (folder / LOOKUP).read_text(encoding="utf-8").partition("\n")[0] + "\n"
+    for name in ("quilt_1m_train.csv", "quilt_1m_val.csv", "quilt_1M_entries.csv"):
+        (folder / name).write_text(header, encoding="utf-8")
+    assert set(records_of(index_of("quilt1m", folder))) == {truth.id for truth in expected}
+
+
 def test_quilt_rows_of_unknown_kind_are_named_and_absent_pictures_skipped(miniatures, tmp_path):
     folder, expected = miniatures.copy("quilt1m", tmp_path / "raw", 64)
     bad, gone = expected[10], expected[20]

@@ -13,8 +13,10 @@ from climb_hf.cli.options import (
     MiniatureSize,
     NumProc,
     Resamples,
+    SourceOptions,
     Split,
     Synthetic,
+    parse_options,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ _Batch = Annotated[int, typer.Option(help="Records per batch.")]
 def retrieve(
     model: _Model,
     source: _Sources,
+    options: SourceOptions = None,
     split: Split = "test",
     to: Annotated[Path | None, typer.Option(help="Folder for results.jsonl and the ranks of every query.")] = None,
     k: Annotated[list[int] | None, typer.Option("--k", help="Depth of recall; may be repeated. 10, 50, 200.")] = None,
@@ -69,8 +72,8 @@ def retrieve(
         rows = run(
             model, sources, split=split, output_dir=to, ks=k or DEPTHS, positives=positives or ("row", "text"),
             ties=cast(Any, ties), max_length=max_length, n_bootstrap=n_bootstrap, seed=seed, batch_size=batch_size,
-            backend=cast(Any, backend), device=device, synthetic=synthetic, cache_dir=cache,
-            num_proc=num_proc,
+            backend=cast(Any, backend), device=device, synthetic=synthetic, cache_dir=cache, num_proc=num_proc,
+            options=parse_options(options or [], list(sources)),
         )  # fmt: skip
     _show(rows, retrieval_table(rows), to, as_json=as_json)
 
@@ -78,6 +81,7 @@ def retrieve(
 def zeroshot(
     model: _Model,
     source: _Sources,
+    options: SourceOptions = None,
     split: Split = "test",
     to: Annotated[Path | None, typer.Option(help="Folder for results.jsonl, prompts.json and the cosines.")] = None,
     templates: Annotated[
@@ -115,6 +119,7 @@ def zeroshot(
             model, sources, split=split, output_dir=to, templates=chosen or (), own_templates=template or (),
             names=given, max_length=max_length, n_bootstrap=n_bootstrap, seed=seed, batch_size=batch_size,
             device=device, synthetic=synthetic, cache_dir=cache, num_proc=num_proc,
+            options=parse_options(options or [], list(sources)),
         )  # fmt: skip
     _show(rows, zero_shot_table(rows), to, as_json=as_json)
 

@@ -1,11 +1,10 @@
 """The command `prepare`: raw data to Parquet shards."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from climb_hf.cli.options import AsJson, Miniature, MiniatureSize, Sources, Synthetic
+from climb_hf.cli.options import AsJson, Miniature, MiniatureSize, SourceOptions, Sources, Synthetic, parse_options
 
 __all__ = ["register"]
 
@@ -13,10 +12,7 @@ __all__ = ["register"]
 def prepare(
     sources: Sources,
     to: Annotated[str, typer.Option(help="A folder, s3://BUCKET/PREFIX, or hf://datasets/USER/NAME.")],
-    options: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Option of the sources, KEY=VALUE, or of one of them, NAME.KEY=VALUE."),
-    ] = None,
+    options: SourceOptions = None,
     engine: Annotated[str, typer.Option(help="local, or ray for many machines.")] = "local",
     num_proc: Annotated[int | None, typer.Option("--num-proc", help="Worker processes; all cores by default.")] = None,
     address: Annotated[str | None, typer.Option(help="Address of the Ray cluster.")] = None,
@@ -38,7 +34,7 @@ def prepare(
 
     with named_sources(sources, None, miniature=miniature, n=miniature_n) as (folders, _):
         done = run(
-            folders, to, options=_parse_options(options or [], list(folders)), engine=engine, num_proc=num_proc,
+            folders, to, options=parse_options(options or [], list(folders)), engine=engine, num_proc=num_proc,
             address=address, shard_size=shard_size, private=private, synthetic=synthetic, overwrite=overwrite,
         )  # fmt: skip
     columns = ["source", "rows", "shards", "reused", "skipped", "bytes", "manifest"]
@@ -47,33 +43,6 @@ def prepare(
     if not as_json and "://" not in to:
         name = f", {done[0].source!r}" if len(done) > 1 else ""
         typer.echo(f"load it: datasets.load_dataset({to!r}{name})")
-
-
-def _parse_options(texts: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Read `KEY=VALUE` (every source that has the option; one must) and `NAME.KEY=VALUE`; values are YAML."""
-    import yaml
-
-    from climb_hf.errors import OptionError
-    from climb_hf.registry import get_source, near_names
-
-    found: dict[str, dict[str, Any]] = {}
-    known = {name: get_source(name).option_names for name in names}
-    for text in texts:
-        key, is_given, value = text.partition("=")
-        name, is_own, option = key.partition(".")
-        target, option = (name, option) if is_own else ("*", key)
-        if not is_given or not option:
-            raise OptionError(f"`--set` takes KEY=VALUE or NAME.KEY=VALUE, got {text!r}.")
-        if is_own and name not in known:
-            raise OptionError(f"`--set {text}`: `{name}` is not among the sources {list(names)}.")
-        having = known[name] if is_own else {option for options in known.values() for option in options}
-        if option not in having:
-            raise OptionError(f"`--set {text}`: no such option. {near_names(option, tuple(sorted(having)))}")
-        try:
-            found.setdefault(target, {})[option] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise OptionError(f"`--set {text}`: {value!r} is no YAML value ({error}).") from error
-    return found
 
 
 def register(app: typer.Typer) -> None:

@@ -5,7 +5,18 @@ from typing import Annotated, Any
 
 import typer
 
-from climb_hf.cli.options import AsJson, CacheDir, Miniature, MiniatureSize, NumProc, Resamples, Sources, Split
+from climb_hf.cli.options import (
+    AsJson,
+    CacheDir,
+    Miniature,
+    MiniatureSize,
+    NumProc,
+    Resamples,
+    SourceOptions,
+    Sources,
+    Split,
+    parse_options,
+)
 
 __all__ = ["register"]
 
@@ -21,6 +32,7 @@ def probe(
     model: Annotated[str, typer.Argument(help="Folder of a run or checkpoint, a Hub repository, or `random`.")],
     sources: Sources,
     to: Annotated[Path, typer.Option(help="Folder for results.jsonl, predictions and the layers.")],
+    options: SourceOptions = None,
     split: Split = "test",
     epochs: Annotated[int, typer.Option(help="Passes over the features.")] = 40,
     lr: Annotated[float, typer.Option(help="Learning rate at the start.")] = 0.1,
@@ -54,12 +66,26 @@ def probe(
         rows = linear_probe(
             encoder, folders, settings=settings, split=split, output_dir=to, n_bootstrap=n_bootstrap,
             best_on_test=best_on_test, feature_cache=feature_cache, cache_dir=cache, num_proc=num_proc,
+            options=_source_options(encoder, options or [], list(folders)),
         )  # fmt: skip
     last = [row for row in rows if row.settings["selection"] == "last epoch"]
     show_results(rows, result_table(last, _PROBE_METRICS), as_json=as_json)
     if best_on_test and not as_json:
         typer.echo("\nbest epoch on the scored split (optimistic):")
         show(result_table([row for row in rows if row not in last], _PROBE_METRICS), as_json=False)
+
+
+def _source_options(encoder: Any, texts: list[str], names: list[str]) -> dict[str, dict[str, Any]] | None:  # noqa: ANN401
+    """Return the options of `--set` over those the checkpoint was trained with; `None` where there are none."""
+    from climb_hf.protocols.encoders import checkpoint_facts
+    from climb_hf.protocols.linear_probe import data_options
+
+    if not texts:
+        return None
+    found = data_options(checkpoint_facts(encoder) if isinstance(encoder, str) else encoder.facts)
+    for name, own in parse_options(texts, names).items():
+        found[name] = {**found.get(name, {}), **own}
+    return found
 
 
 def transfer(

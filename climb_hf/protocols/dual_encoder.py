@@ -223,6 +223,9 @@ def embed_texts(
 ) -> "tuple[NDArray[np.float32], int]":
     """Embed texts; those of equal tokens are embedded once, so their embeddings are equal to the last bit.
 
+    Runs of white space count as one space, as in training and as open_clip's tokenizers have it: tokenizers of bytes
+    would otherwise read a line feed as a token that they never met.
+
     Args:
         model: an image-text encoder of `load_dual_encoder`.
         processor: its processor.
@@ -242,6 +245,7 @@ def embed_texts(
     import torch
 
     from climb_hf.metrics.bootstrap import codes_of
+    from climb_hf.training.contrastive_data import clean_text
 
     limit = max_text_length(model, processor)
     if max_length is not None and not 2 < max_length <= limit:
@@ -252,7 +256,7 @@ def embed_texts(
     blank = [row for row, text in enumerate(texts) if not isinstance(text, str) or not text.strip()]
     if blank:
         raise SchemaError(f"expected a text in every row, found none in row {blank[0]} ({len(blank)} in all).")
-    given, names = codes_of(list(texts))
+    given, names = codes_of([clean_text(text) for text in texts])
     uncut, kept = (_token_ids(processor.tokenizer, [str(name) for name in names], at) for at in (None, limit))
     same, _ = codes_of(kept)  # texts that differ only behind the cut are one to the encoder
     codes = same[given]

@@ -187,6 +187,8 @@ class Source:
     domains: ClassVar[tuple[str, ...]]
     tasks: ClassVar[tuple[str, ...]]
     published_splits: ClassVar[Mapping[str, int]]
+    #: The split that published numbers are of, where it is not `test`.
+    evaluation_split: ClassVar[str] = "test"
     #: Notes a user must know before trusting a number: leaks of the published split, known label noise.
     cautions: ClassVar[tuple[str, ...]] = ()
     #: Channel names in order, for the signal family.

@@ -2,8 +2,8 @@
 
 Features: `image` (any size, or 512 x 512 in the resized release), `text`, the caption; sub-pathology, magnification.
 Classes: none.
-Splits: the column `split`; its `val`, 13,559 pairs on which models are compared, is `test` here, as nothing else is
-held out. By image: a train row whose image `val` has too is left out.
+Splits: the column `split`; models are compared on `val`, here `validation`, 13,559 pairs. By image: a train row whose
+image `val` has too is left out.
 Licence: for research, not to be passed on. Cite: arXiv 2306.11207.
 """
 
@@ -14,7 +14,6 @@ from typing import Any
 from climb_hf.errors import LayoutError, OptionError
 from climb_hf.readers import tables
 from climb_hf.readers.literals import to_words
-from climb_hf.readers.patient_folders import unlisted_files
 from climb_hf.source import LeftOut, Options, Record, Skipped, Source
 
 TABLES = ("quilt_1M_lookup.csv", "quilt_1M_entries.csv")
@@ -23,7 +22,7 @@ FOLDERS = ("quilt_1m", "images")
 SUBSETS = ("quilt", "openpath", "pubmed", "laion")
 #: Names of choices of subsets; the second has no picture that may stand in PubMed or LAION pretraining data.
 CHOICES = {"all": SUBSETS, "no_pubmed_no_laion": SUBSETS[:2]}
-SPLITS = {"train": "train", "val": "test"}
+SPLITS = {"train": "train", "val": "validation"}
 REQUIRED = ("caption", "image_path", "subset", "split")
 
 
@@ -54,10 +53,11 @@ class Quilt1M(Source):
     domains = ("Pathology",)
     tasks = ("Retrieval",)
     benchmark = "openpmc"
-    published_splits = {"train": 1004153, "test": 13559}
+    published_splits = {"train": 1004153, "validation": 13559}
+    evaluation_split = "validation"
     cautions = (
         "An image may have several captions: where only the same row counts as found, the others count as errors.",
-        "Some pictures of the release are unreadable or absent; they are named and left out: a smaller gallery.",
+        "Some pictures of the release are unreadable or absent; they are left out and counted: a smaller gallery.",
         "`val` has 13,559 rows over all subsets, 11,559 without pubmed; published runs differ in what they take.",
         "Slides and drawings are in the release; where the table has `not_histology`, `drop_not_histology=True` "
         "leaves them out.",
@@ -84,16 +84,17 @@ class Quilt1M(Source):
 
     def index(self, root: Path, options: Options) -> Iterator[Record | Skipped | LeftOut]:
         """Read the table twice: once for the images of `val`, then row by row in its order."""
-        there = [name for name in (*TABLES, *PARTS) if (root / name).is_file()]
-        found = there[:1] if there[0] in TABLES else there
+        tables_there = [name for name in (*TABLES, *PARTS) if (root / name).is_file()]
+        found = tables_there[:1] if tables_there[0] in TABLES else tables_there
         folder = next((name for name in FOLDERS if (root / name).is_dir()), "")
         base = f"{folder}/" if folder else ""
         subsets, known, listed = self._subsets(options), dict[str, Any](), set[str]()
+        there = None if options.verify == "none" else {path.name for path in (root / folder).iterdir()}
         held_out, is_numbered = _survey([root / name for name in found])
         for name in found:
             for place, row in enumerate(_rows(root / name)):
                 id_ = _id(row, name, None if is_numbered else place)
-                listed.add(base + row["image_path"])
+                listed.add(row["image_path"])
                 is_drawing = tables.to_bool(row.get("not_histology", ""))
                 if row["split"] not in SPLITS or row["subset"] not in SUBSETS:
                     reason = f"expected a split of {list(SPLITS)} and a subset of {list(SUBSETS)}, found "
@@ -106,16 +107,15 @@ class Quilt1M(Source):
                     yield LeftOut(id_, "train row of an image that `val` has too")
                 elif is_drawing and options["drop_not_histology"]:
                     yield LeftOut(id_, "row marked as no histology (`drop_not_histology=True`)")
+                elif there is not None and row["image_path"] not in there:
+                    yield LeftOut(id_, "row whose picture is not there: some of the release, or a partial download")
                 else:
                     yield _record(id_, row, base, is_drawing, known)
         if not folder and not any((root / file).is_file() for file in listed):
-            raise LayoutError(
-                f"{self.name}: no picture folder {list(FOLDERS)} in `{root}`. Unpack `images_part_*.zip`."
-            )
-        if options.verify != "none" and folder:
-            for suffix in (".jpg", ".png"):
-                for file in unlisted_files(root, [folder], suffix, listed):
-                    yield LeftOut(file, "picture that no row names")
+            raise LayoutError(f"{self.name}: no folder {list(FOLDERS)} in `{root}`. Unpack `images_part_*.zip`.")
+        for file in sorted(there - listed) if there and folder else ():
+            if file.lower().endswith((".jpg", ".png")):
+                yield LeftOut(base + file, "picture that no row names")
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:

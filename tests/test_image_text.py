@@ -277,14 +277,16 @@ def test_command_line(encoder, tmp_path):
 
 def test_commands_pass_options_of_the_sources(encoder, miniatures, tmp_path):
     folder, expected = miniatures("quilt1m", 64)
-    held_out = [truth for truth in expected if truth.split == "test"]
+    held_out = [truth for truth in expected if truth.split == "validation"]
     sizes = {}
     for subsets in ("all", "no_pubmed_no_laion"):
         command = ["retrieve", str(encoder), "--source", f"quilt1m={folder}", "--k", "1", "--n-bootstrap", "0"]
         command += ["--set", f"quilt1m.subsets={subsets}", "--cache-dir", str(tmp_path / "cache"), "--json"]
         shown = CliRunner().invoke(app, command)
         assert shown.exit_code == 0, shown.output
-        sizes[subsets] = json.loads(shown.stdout)[0]["n"]
+        first, *_, last = json.loads(shown.stdout)
+        sizes[subsets] = first["n"]
+        assert {(row["split"], row["settings"]["split"]) for row in (first, last)} == {("validation", "evaluation")}
     few = [truth for truth in held_out if truth.values["subset"] in ("quilt", "openpath")]
     assert sizes == {"all": len(held_out), "no_pubmed_no_laion": len(few)}
     assert len(few) < len(held_out)

@@ -56,8 +56,8 @@ def test_what_is_no_pair_is_dropped_counted_and_said(raw, cache, caplog):
 
 def test_texts_and_pictures_stay_together(miniatures, raw, cache):
     _, expected = miniatures("quilt1m", 48)
-    truths = {truth.id: truth for truth in expected if truth.split == "test"}
-    part = load_pairs({"quilt1m": raw["quilt1m"]}, "test", cache_dir=cache)["quilt1m"]
+    truths = {truth.id: truth for truth in expected if truth.split == "validation"}
+    part = load_pairs({"quilt1m": raw["quilt1m"]}, None, cache_dir=cache)["quilt1m"]
     assert part["id"][:] == list(truths)
     for row in part:
         truth = truths[row["id"]]
@@ -102,10 +102,10 @@ def test_what_gives_no_pairs_is_refused(raw, miniatures, cache, tmp_path):
         load_pairs({"proteins": None}, "train")
     with pytest.raises(OptionError, match=r"mimic_cxr: .*no `text`; pairs need \{'task': 'pairs'\}"):
         load_pairs({"mimic_cxr": raw["mimic_cxr"]}, "test", {"mimic_cxr": {"task": "labels"}}, cache_dir=cache)
-    with pytest.raises(SplitError, match="quilt1m: there is no split `validation`"):
+    with pytest.raises(SplitError, match="vital: there is no split `validation`"):
         load_pairs(raw, "validation", cache_dir=cache)
     some = load_pairs(raw, "validation", cache_dir=cache, is_required=False)
-    assert set(some) == {"deepeyenet", "mimic_cxr"}
+    assert set(some) == {"deepeyenet", "mimic_cxr", "quilt1m"}
     folder, _ = miniatures.copy("vital", tmp_path / "raw")
     for picture in (folder / "images").iterdir():
         picture.unlink()

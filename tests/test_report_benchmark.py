@@ -8,6 +8,7 @@ import pytest
 from report_rows import predictions, row, vision_run, write
 from typer.testing import CliRunner
 
+import climb_hf
 from climb_hf.cli.app import app
 from climb_hf.errors import AccessError, OptionError, SchemaError
 from climb_hf.report import benchmark_figures as draw
@@ -264,8 +265,9 @@ def test_qa_fills_tables_4_and_22_each_with_its_average(cells):
 
 def test_open_pmc_tables(cells):
     def found(source, value, way, positives="row"):
-        return row(source, value, "recall@10", protocol="retrieval", model="mini",
-                   settings={"direction": way, "positives": positives})  # fmt: skip
+        split = climb_hf.get_source(source).evaluation_split  # of quilt1m `validation`
+        return row(source, value, "recall@10", protocol="retrieval", model="mini", split=split,
+                   settings={"direction": way, "positives": positives, "split": "evaluation"})  # fmt: skip
 
     rows = [
         found(source, 0.1 * (1 + place), way)

@@ -37,7 +37,9 @@ def retrieve(
     model: _Model,
     source: _Sources,
     options: SourceOptions = None,
-    split: Split = "test",
+    split: Annotated[
+        str | None, typer.Option(help="The split to score; that of the published numbers by default.")
+    ] = None,
     to: Annotated[Path | None, typer.Option(help="Folder for results.jsonl and the ranks of every query.")] = None,
     k: Annotated[list[int] | None, typer.Option("--k", help="Depth of recall; may be repeated. 10, 50, 200.")] = None,
     positives: Annotated[

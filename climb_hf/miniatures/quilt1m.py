@@ -91,7 +91,7 @@ def make(
         rows.append([3 * place + 7, caption, name, subset, split, *cells])
         values |= {"file": base + name, "size": size, "text": caption, "subset": subset, "kind": f"{pattern}, {stain}"}
         id_ = f"{split}-{3 * place + 7}" if layout == "split" else str(3 * place + 7)
-        expected.append(Expected(id_, "test" if split == "val" else "train", name, (), values))
+        expected.append(Expected(id_, "validation" if split == "val" else "train", name, (), values))
     rows.insert(5, [22222, "", rows[4][2], *rows[4][3:]])
     again = next(row for row in rows if row[4] == "val")
     rows.insert(2, [33333, "The same image, captioned for train.", again[2], again[3], "train", *again[5:]])
@@ -102,7 +102,7 @@ def make(
         return expected
     for split in ("train", "val"):
         write_csv(root / f"quilt_1m_{split}.csv", [header, *(row for row in rows if row[4] == split)])
-    return sorted(expected, key=lambda record: record.split == "test")
+    return sorted(expected, key=lambda record: record.split == "validation")
 
 
 def _caption(place: int, pattern: str, stain: str, scale: str) -> str:

@@ -50,7 +50,7 @@ def parse_sources(arguments: Sequence[str]) -> dict[str, str | None]:
 
 def load_parts(
     sources: Sources,
-    split: str,
+    split: str | None,
     options: Mapping[str, Mapping[str, Any]],
     *,
     cache_dir: str | Path | None = None,
@@ -61,7 +61,7 @@ def load_parts(
 
     Args:
         sources (`Mapping`): folder by name.
-        split (`str`): `"train"`, `"validation"` or `"test"`.
+        split (`str` or `None`): `"train"`, `"validation"` or `"test"`; `None` takes the `evaluation_split` of each.
         options (`Mapping`): options by source name, those under `"*"` for all; see `climb_hf.load_mixture`.
         cache_dir (`str` or `Path`, *optional*): where tables are built.
         num_proc (`int`, *optional*): worker processes of each build.
@@ -77,10 +77,11 @@ def load_parts(
     for name, folder in sources.items():
         chosen = source_options(name, options)
         dataset = load_dataset(name, folder, cache_dir=cache_dir, num_proc=num_proc, **chosen)
-        if split in dataset:
-            parts[name] = dataset[split]
+        wanted = split or get_source(name).evaluation_split
+        if wanted in dataset:
+            parts[name] = dataset[wanted]
         elif is_required:
-            raise SplitError(f"{name}: there is no split `{split}`, only {list(dataset)}; choose another `split`.")
+            raise SplitError(f"{name}: there is no split `{wanted}`, only {list(dataset)}; choose another `split`.")
     return parts
 
 

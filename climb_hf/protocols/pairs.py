@@ -59,7 +59,7 @@ def _gives_pairs(name: str) -> bool:
 
 def load_pairs(
     sources: Sources,
-    split: str,
+    split: str | None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     *,
     cache_dir: str | Path | None = None,
@@ -73,7 +73,7 @@ def load_pairs(
 
     Args:
         sources (`Mapping`): folder of the raw data by source name; `None` takes `$CLIMB_DATA/NAME`.
-        split (`str`): `"train"`, `"validation"` or `"test"`.
+        split (`str` or `None`): `"train"`, `"validation"` or `"test"`; `None` takes the `evaluation_split` of each.
         options (`Mapping`, *optional*): options by source name, those under `"*"` for all; see
             `climb_hf.load_mixture`. Choose a source's text with its own option, such as
             `{"mimic_cxr": {"text": "impression"}}`.
@@ -93,7 +93,7 @@ def load_pairs(
         >>> import climb_hf, tempfile
         >>> folder = tempfile.mkdtemp()
         >>> _ = climb_hf.miniature("quilt1m", folder + "/quilt1m")
-        >>> pairs = load_pairs({"quilt1m": folder + "/quilt1m"}, "test", cache_dir=folder)
+        >>> pairs = load_pairs({"quilt1m": folder + "/quilt1m"}, None, cache_dir=folder)
         >>> pairs["quilt1m"].num_rows, pairs["quilt1m"][0]["text"]
         (8, 'thin walls around air spaces – pink, medium power (synthetic 3)')
     """
@@ -106,7 +106,7 @@ def load_pairs(
                 f"{name}: with the options {chosen[name]} its rows have no `text`; pairs need "
                 f"{dict(get_source(name).pair_options)}."
             )
-        found[name], dropped[name] = _whole_pairs(name, part, split)
+        found[name], dropped[name] = _whole_pairs(name, part, split or get_source(name).evaluation_split)
     return Pairs(found, dropped)
 
 

@@ -13,6 +13,7 @@ from climb_hf.metrics.retrieval import DEPTHS, DIRECTIONS, check_depths, score_r
 from climb_hf.protocols.data import Sources, is_synthetic
 from climb_hf.protocols.dual_encoder import embed_images, embed_texts, load_dual_encoder
 from climb_hf.protocols.image_text import common_facts
+from climb_hf.registry import get_source
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -31,7 +32,7 @@ def retrieve(
     checkpoint: str | Path,
     sources: Sources,
     *,
-    split: str = "test",
+    split: str | None = None,
     output_dir: str | Path | None = None,
     ks: Sequence[int] = DEPTHS,
     positives: Sequence[str] = ("row", "text"),
@@ -56,7 +57,8 @@ def retrieve(
     Args:
         checkpoint (`str` or `Path`): an image-text encoder, see `load_dual_encoder`.
         sources (`Mapping`): folder of the raw data by source name.
-        split (`str`, *optional*, defaults to `"test"`): the split to score.
+        split (`str`, *optional*): the split to score; by default that of the published numbers, which is `test`, of
+            `quilt1m` its `validation`.
         output_dir (`str` or `Path`, *optional*): where `results.jsonl` and the ranks of every query go
             (`ranks_<source>_<positives>.npz`).
         ks (`Sequence[int]`, *optional*, defaults to `(10, 50, 200)`): depths of recall.
@@ -91,7 +93,11 @@ def retrieve(
         raise OptionError(
             f"`positives` must be some of {POSITIVES}, found {list(positives) if positives else unknown}."
         )
-    common = common_facts(checkpoint, "retrieval", split, synthetic=synthetic or is_synthetic(sources))
+    splits = {name: split or get_source(name).evaluation_split for name in sources}
+    overall = split or next(iter(splits.values())) if len(set(splits.values())) == 1 else "all"
+    common = common_facts(checkpoint, "retrieval", overall, synthetic=synthetic or is_synthetic(sources))
+    is_published = all(own == get_source(name).evaluation_split for name, own in splits.items())
+    of_split = {"split": "evaluation"} if is_published else {}
     parts = load_pairs(sources, split, options=options or {}, cache_dir=cache_dir, num_proc=num_proc)
     model, processor = load_dual_encoder(checkpoint, device=device)
     scoring: dict[str, Any] = {"ks": ks, "ties": ties, "n_bootstrap": n_bootstrap, "seed": seed}
@@ -101,13 +107,19 @@ def retrieve(
     for name, part in parts.items():
         kept, n_left_out = _usable(name, part)
         n_left_out += sum(getattr(parts, "dropped", {}).get(name, {}).values())
-        facts = {**common, "source": name, "n_left_out": n_left_out, "data_fingerprint": pair_fingerprint(kept)}
+        facts = {
+            **common,
+            "split": splits[name],
+            "source": name,
+            "n_left_out": n_left_out,
+            "data_fingerprint": pair_fingerprint(kept),
+        }
         if len(kept) < 2:
             results.append(_nothing(facts, len(kept), ks[0]))
             continue
         images = embed_images(model, processor, kept, batch_size=batch_size)
         texts, n_cut = embed_texts(model, processor, kept["text"], batch_size=batch_size, max_length=max_length)
-        settings = {"n_truncated": n_cut, "gallery": len(kept), "ties": ties}
+        settings = {**of_split, "n_truncated": n_cut, "gallery": len(kept), "ties": ties}
         for kind in positives:
             keys = _keys(kept, kind)
             if kind == "text" and len(set(kept["text"])) == len(kept):
@@ -119,7 +131,7 @@ def retrieve(
             if output_dir is not None:
                 _save_ranks(Path(output_dir) / f"ranks_{name}_{kind}.npz", kept, ranks)
     for kind, tables in draws.items():
-        results += _overall(tables, {**common, "settings": {"positives": kind, "ties": ties}}, ks)
+        results += _overall(tables, {**common, "settings": {**of_split, "positives": kind, "ties": ties}}, ks)
     if output_dir is not None:
         from climb_hf.results import write_results
 

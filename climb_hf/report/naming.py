@@ -218,7 +218,8 @@ def place_of(row: "ResultRow", names: Names) -> Place | None:
     elif row.level == "overall":
         dataset = "overall"
     condition = {name: _text(settings[name]) for name in conditions if name in settings}
-    condition |= {"definition": row.definition, "split": row.split, "synthetic": str(row.synthetic)}
+    split = "test" if settings.get("split") == "evaluation" else row.split  # of Quilt-1M it is called `validation`
+    condition |= {"definition": row.definition, "split": split, "synthetic": str(row.synthetic)}
     condition |= _identity(row, given, protocol)
     return Place(
         protocol, row.level, CellKey(dataset=dataset, metric=row.metric, **fields), tuple(sorted(condition.items())),

@@ -121,7 +121,8 @@ class Climb(datasets.GeneratorBasedBuilder):
         self._maker = question_maker(source, self._options)  # refuses a source without questions before all else
         with _doctor_named(source, config.data_dir):
             self._root = raw_root(source, config.data_dir)
-        named = [Path(value) for value in config_kwargs.values() if isinstance(value, str) and value]
+        named = [Path(value).expanduser() for value in config_kwargs.values() if isinstance(value, str) and value]
+        named += source.option_files(self._options)
         if self._maker is not None:
             named.append(self._maker.template_file)
         self.hash = raw_fingerprint(source, self._root, self.hash, [path for path in named if path.is_file()])

@@ -307,6 +307,10 @@ class Source:
         for pattern in self.fingerprint_patterns:
             yield from sorted(root.glob(pattern))
 
+    def option_files(self, options: Options) -> Iterable[Path]:
+        """Return the files that are read from a folder an option names; they are part of the cache fingerprint too."""
+        return ()
+
     def index(self, root: Path, options: Options) -> Iterable[Record | Skipped | LeftOut]:
         """List the records of the raw data below `root`, reading tables and folders but decoding nothing.
 

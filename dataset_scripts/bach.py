@@ -53,7 +53,7 @@ class Bach(Source):
         "`split_by='openpmc'` cuts photos at random: patients are in train and test. Its rule (seed 0) is exact, but "
         "it was applied to a copy whose row order is not known; here that order is by class and name.",
         "Patients are not named in the release; the default keeps them apart by eva's list, `validation=` does not.",
-        "100 test photos, 20 to 31 per class: intervals are wide.",
+        "Few test photos (132, 23 to 48 per class; `openpmc` 100, 20 to 31): intervals are wide.",
     )
     benchmark = "openpmc"
     zero_shot_names = (

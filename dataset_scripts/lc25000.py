@@ -67,6 +67,10 @@ class Lc25000(Source):
     fingerprint_patterns = tuple(f"{place}{name}/*" for place in PLACES for name in CLASSES)
     root_markers = ("colon_image_sets", "lung_image_sets", *(f"{name}/*.jp*g" for name in CLASSES))
 
+    def option_files(self, options: Options) -> list[Path]:
+        """Return the cluster tables of `grouped`."""
+        return [] if options["grouped"] is None else _tables(options["grouped"])
+
     def index(self, root: Path, options: Options) -> Iterator[Record | Skipped | LeftOut]:
         """List the pictures by class and number."""
         clusters = self._clusters(options["grouped"])
@@ -117,12 +121,11 @@ class Lc25000(Source):
         """Return (class folder, number) -> cluster, from one table or from all below a folder."""
         if path is None:
             return None
-        top = Path(path).expanduser()
-        tables = [top] if top.is_file() else sorted(top.rglob(f"UNI/resize_only/{TABLE}")) or sorted(top.rglob(TABLE))
+        tables = _tables(path)
         if not tables:
             raise OptionError(
                 f"{self.name}: `grouped` must be a table with the columns `cluster_label` and `img_path`, or a folder "
-                f"with tables named `{TABLE}`; found none at `{top}`."
+                f"with tables named `{TABLE}`; found none at `{Path(path).expanduser()}`."
             )
         clusters: dict[tuple[str, int], str] = {}
         for table in tables:
@@ -132,3 +135,9 @@ class Lc25000(Source):
                 if clusters.setdefault(key, row["cluster_label"]) != row["cluster_label"]:
                     raise SchemaError(f"{self.name}: `{table}` puts `{image}` into a second cluster; pass one table.")
         return clusters
+
+
+def _tables(path: str) -> list[Path]:
+    """Return the cluster table at a path, or those below a folder."""
+    top = Path(path).expanduser()
+    return [top] if top.is_file() else sorted(top.rglob(f"UNI/resize_only/{TABLE}")) or sorted(top.rglob(TABLE))

@@ -16,6 +16,7 @@ from climb_hf.source import Options
 
 FOLDERS = ("lung_n", "lung_aca", "lung_scc")
 TEST_SHARE = 0.2
+_LOST = "its test pictures were drawn without a seed and no list is published; `random` has its sizes."
 
 
 class Lc25000Half(Lc25000):
@@ -30,9 +31,7 @@ class Lc25000Half(Lc25000):
     )
     benchmark = "openpmc"
     splits = ("official", "random")
-    unavailable_splits = {
-        "openpmc": "its test pictures were drawn without a seed and no list is published; `random` has its sizes.",
-    }
+    unavailable_splits = {"openpmc": _LOST, "paper": _LOST}
 
     def _drawn(self, folder: str, options: Options) -> dict[int, str] | None:
         return None if options.split_by != "random" else _random(self.folders, options.seed)[folder]

@@ -85,6 +85,8 @@ class NctCrcHe(Source):
             found[kind].setdefault((folder, stem), []).append(path)
         if not found[options["variant"]] and options["variant"] == "nonorm" and found["norm"]:
             raise LayoutError(f"{self.name}: `variant='nonorm'` needs `NCT-CRC-HE-100K-NONORM/`. {self.how_to_get[0]}")
+        other = "norm" if options["variant"] == "nonorm" else "nonorm"
+        yield from (LeftOut(stem, f"patch of `variant={other!r}`") for _, stem in found[other])
         for kind, split in ((options["variant"], "train"), ("test", "test")):
             for (folder, stem), paths in sorted(found[kind].items()):
                 for path in paths[1:]:

@@ -69,7 +69,7 @@ class Sicapv2(Source):
         "isolated nest cells without lumen roseting patterns",
     )  # fmt: skip
     splits = ("official", *FOLDS)
-    fingerprint_patterns = ("partition/*/*.*", "partition/*/*/*.*", SLIDES)
+    fingerprint_patterns = ("partition/**/*.*", SLIDES, "wsi_labels.csv*", "images/*.jpg", "masks/*.*")
     root_markers = ("partition/Test",)
 
     def index(self, root: Path, options: Options) -> Iterator[Record | Skipped | LeftOut]:

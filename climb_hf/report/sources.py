@@ -127,7 +127,7 @@ def source_text(name: str) -> str:
     lines += ["", f"classes ({len(facts['classes'])}, {kind}):"]
     lines += [f"  {row['class']}  <-  {', '.join(row['raw_values'])}" for row in facts["classes"]]
     for split, reason in facts["unavailable_splits"].items():
-        lines += ["", f"no `split_by={split!r}`: {reason.rstrip(';')}."]
+        lines += ["", f"no `split_by={split!r}`: {reason.rstrip(';.')}."]
     if facts["cautions"]:
         lines += ["", "before you trust a number:", *(f"  - {caution}" for caution in facts["cautions"])]
     lines += ["", "how to get it:", *(f"  {n}. {step}" for n, step in enumerate(facts["how_to_get"], 1))]

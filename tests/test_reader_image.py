@@ -229,3 +229,17 @@ def test_encode(photo):
         encode_image(np.zeros((2, 2), np.uint16), "JPEG")
     with pytest.raises(OptionError, match="'PNG' or 'JPEG'"):
         encode_image(photo, "BMP")
+
+
+@pytest.mark.parametrize(
+    "size",
+    [(640, 480), (481, 640), (1022, 767), (224, 300), (225, 224), (100, 90), (301, 300), (2500, 2049)],
+)
+def test_crop_has_the_pixels_of_torchvision(size):
+    transforms = pytest.importorskip("torchvision.transforms.v2")
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+    resize = transforms.Resize(224, transforms.InterpolationMode.BICUBIC, antialias=True)
+    expected = np.asarray(transforms.CenterCrop(224)(resize(picture)))
+    found = load_image(picture, size=224, keep_aspect="crop")
+    assert np.abs(found.astype(int) - expected).max() <= 1
+    assert (found != expected).mean() < 0.001

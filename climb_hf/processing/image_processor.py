@@ -5,6 +5,7 @@ size, and normalised in float32. The numbers that matter (size, statistics, fram
 the checkpoint, `preprocessor_config.json`.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, cast
@@ -300,9 +301,9 @@ class ClimbImageProcessor(BaseImageProcessor):
         mode: Literal["RGB", "L"] = "RGB" if self.num_channels == 3 else "L"
         aspect = cast(Literal["stretch", "crop", "pad"], self.resize_mode)
         height, width = size
-        larger = (round(height / self.crop_pct), round(width / self.crop_pct))
+        larger = (math.floor(height / self.crop_pct), math.floor(width / self.crop_pct))  # as timm
         image = load_image(_as_source(source), size=larger, mode=mode, keep_aspect=aspect)
-        top, left = (larger[0] - height) // 2, (larger[1] - width) // 2
+        top, left = round((larger[0] - height) / 2), round((larger[1] - width) / 2)
         return image.reshape(*larger, self.num_channels)[top : top + height, left : left + width]
 
     def _load_crops(self, row: list[Any], change: Augmentation, generator: "Generator") -> list[np.ndarray]:

@@ -55,7 +55,8 @@ def load_image(
         size (`int` or `(height, width)`, *optional*): size in pixels; an `int` gives a square. By default unchanged.
         mode (`str`, *optional*, defaults to `"RGB"`): `"RGB"` or `"L"` (grey).
         keep_aspect (`str`, *optional*, defaults to `"stretch"`): `"stretch"` ignores the aspect ratio, `"crop"` takes
-            the largest centred part that has the ratio of `size`, `"pad"` fits all in and fills up with black.
+            the largest centred part that has the ratio of `size`, to the pixel as torchvision's `Resize` and
+            `CenterCrop`, `"pad"` fits all in and fills up with black.
 
     Returns:
         `np.ndarray`: (height, width, 3) or, for `"L"`, (height, width, 1) uint8.
@@ -172,6 +173,9 @@ def _upright(
 ) -> Image.Image:
     """Decode, at reduced scale where that is enough; flatten, resize to `target`, and turn upright."""
     turn = image.getexif().get(_ORIENTATION, 1)
+    if keep_aspect == "crop" and target is not None and turn in _TURNS:  # a crop that is rounded knows left from right
+        picture = _flatten(image, mode).transpose(_TURNS[turn])
+        return _resize(picture, target, keep_aspect, (0.0, 0.0, float(picture.width), float(picture.height)))
     if target is not None and turn >= 5:  # height and width change places
         target = target[::-1]
     extent = (0.0, 0.0, float(image.width), float(image.height))
@@ -233,10 +237,24 @@ def _resize(picture: Image.Image, target: tuple[int, int], keep_aspect: str, ext
         canvas.paste(resized, ((columns - inner[0]) // 2, (rows - inner[1]) // 2))
         return canvas
     if keep_aspect == "crop":
-        part_width, part_height = min(width, height * columns / rows), min(height, width * rows / columns)
-        left, upper = (width - part_width) / 2, (height - part_height) / 2
-        extent = (left, upper, left + part_width, upper + part_height)
+        extent = _central_part(width, height, target)
     return picture.resize((columns, rows), Image.Resampling.BICUBIC, box=extent)
+
+
+def _central_part(width: float, height: float, target: tuple[int, int]) -> Box:
+    """Return the part that torchvision keeps: the tighter side resized to `target`, then a central crop.
+
+    The looser side is rounded down and the crop begins at a whole pixel of the resized picture, as in torchvision's
+    `Resize` and `CenterCrop`; resampling that part alone gives the same pixels.
+    """
+    rows, columns = target
+    if width * rows >= height * columns:
+        whole = (rows, max(columns, int(rows * width / height)))
+    else:
+        whole = (max(rows, int(columns * height / width)), columns)
+    top, left = round((whole[0] - rows) / 2), round((whole[1] - columns) / 2)
+    step_y, step_x = height / whole[0], width / whole[1]
+    return left * step_x, top * step_y, (left + columns) * step_x, (top + rows) * step_y
 
 
 def _flatten(image: Image.Image, mode: Literal["RGB", "L"]) -> Image.Image:

@@ -286,6 +286,7 @@ def test_commands_pass_options_of_the_sources(encoder, miniatures, tmp_path):
         assert shown.exit_code == 0, shown.output
         first, *_, last = json.loads(shown.stdout)
         sizes[subsets] = first["n"]
+        assert first["settings"]["options"] == {"subsets": subsets}
         assert {(row["split"], row["settings"]["split"]) for row in (first, last)} == {("validation", "evaluation")}
     few = [truth for truth in held_out if truth.values["subset"] in ("quilt", "openpath")]
     assert sizes == {"all": len(held_out), "no_pubmed_no_laion": len(few)}

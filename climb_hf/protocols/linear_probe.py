@@ -16,7 +16,14 @@ from climb_hf.protocols.data import Sources, is_synthetic, load_parts, model_cla
 from climb_hf.protocols.encoders import Encoder, load_encoder
 from climb_hf.protocols.features import Features, extract_features
 from climb_hf.protocols.linear_head import LinearHead, ProbeSettings, fit_linear_head
-from climb_hf.protocols.scoring import ScoredSource, common_facts, duplicates_of, predicted_rows, score_source
+from climb_hf.protocols.scoring import (
+    ScoredSource,
+    common_facts,
+    duplicates_of,
+    predicted_rows,
+    score_source,
+    with_options,
+)
 from climb_hf.provenance import recipe_hash
 
 if TYPE_CHECKING:
@@ -90,6 +97,7 @@ def linear_probe(
         )
         parts = [extract_features(encoder, part[name], cache_dir=feature_cache) for part in (train, test)]
         facts = _facts(encoder, settings, test[name], split, name, synthetic)
+        facts["settings"] |= with_options(name, options)
         rows, head, found = probe_source(
             parts[0], parts[1], scored, settings, facts, n_bootstrap=n_bootstrap, best_on_test=best_on_test
         )

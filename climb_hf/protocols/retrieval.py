@@ -13,6 +13,7 @@ from climb_hf.metrics.retrieval import DEPTHS, DIRECTIONS, check_depths, score_r
 from climb_hf.protocols.data import Sources, is_synthetic
 from climb_hf.protocols.dual_encoder import embed_images, embed_texts, load_dual_encoder
 from climb_hf.protocols.image_text import common_facts
+from climb_hf.protocols.scoring import with_options
 from climb_hf.registry import get_source
 
 if TYPE_CHECKING:
@@ -119,7 +120,13 @@ def retrieve(
             continue
         images = embed_images(model, processor, kept, batch_size=batch_size)
         texts, n_cut = embed_texts(model, processor, kept["text"], batch_size=batch_size, max_length=max_length)
-        settings = {**of_split, "n_truncated": n_cut, "gallery": len(kept), "ties": ties}
+        settings = {
+            **of_split,
+            **with_options(name, options),
+            "n_truncated": n_cut,
+            "gallery": len(kept),
+            "ties": ties,
+        }
         for kind in positives:
             keys = _keys(kept, kind)
             if kind == "text" and len(set(kept["text"])) == len(kept):

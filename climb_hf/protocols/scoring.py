@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from climb_hf.mixture import source_options
 from climb_hf.protocols.data import data_fingerprint
 from climb_hf.provenance import provenance
 from climb_hf.results import WITHOUT_DUPLICATES, ResultRow, rows_from_metrics
@@ -15,7 +16,7 @@ from climb_hf.results import WITHOUT_DUPLICATES, ResultRow, rows_from_metrics
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["ScoredSource", "common_facts", "duplicates_of", "predicted_rows", "score_source"]
+__all__ = ["ScoredSource", "common_facts", "duplicates_of", "predicted_rows", "score_source", "with_options"]
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,24 @@ def predicted_rows(
         "exclusive": np.full(len(ids), not source.multi_label),
         "row_index": np.arange(len(ids), dtype=np.int64),
     }
+
+
+def with_options(name: str, options: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Any]:
+    """Return the setting of a result that says with which options its source was loaded, if any.
+
+    Args:
+        name (`str`): the source.
+        options (`Mapping`, *optional*): options by source name, those under `"*"` for all.
+
+    Returns:
+        `dict`: empty, or `options` alone.
+
+    Example:
+        >>> with_options("brain_tumor", {"*": {"num_frames": 4}, "brain_tumor": {"image_size": 96}})
+        {'options': {'image_size': 96}}
+    """
+    chosen = source_options(name, options or {})
+    return {"options": chosen} if chosen else {}
 
 
 def score_source(

@@ -145,7 +145,7 @@ def zero_shot(
             cosines[name][key] = images[name].astype("float64") @ classes.T.astype("float64")
             n_cut += cut
         scored = [Scored.of(tasks[name], parts[name], LOGIT_SCALE * cosines[name][key]) for name in images]
-        settings = {"templates": key, "n_truncated": n_cut}
+        settings = {"templates": key, "n_truncated": n_cut, **({"options": dict(options)} if options else {})}
         facts = {**common, "settings": settings, "facts_by_source": prints}
         results += score_tasks(scored, facts, n_bootstrap=n_bootstrap, seed=seed)
         results += [_nothing(name, {**common, "settings": settings}) for name in sources if name not in images]

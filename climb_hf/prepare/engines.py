@@ -5,6 +5,7 @@ memory, a machine that is switched off) is given to another; a shard that kills 
 """
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_engine", "run_tasks"]
 
+#: Options of glibc's `mallopt`, from its malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 #: Workers that one shard may lose before the run gives up.
 ATTEMPTS = 3
 
@@ -87,8 +90,22 @@ def check_engine(engine: str, num_proc: int, address: str | None) -> None:
 # ---------------------------------------------------------------------- processes of this machine
 
 
+def _keep_freed_memory() -> None:
+    """Let the C library keep what is freed for the next picture, instead of asking the system for it again.
+
+    A fresh worker has an empty heap, so glibc gives every large buffer back at once, and the kernel clears its pages
+    anew for the next one: 1.8 million page faults and a fifth of the time of megapixel pictures. Other C libraries
+    have no such function, and go on as they are.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        set_option = ctypes.CDLL(None).mallopt
+        set_option(_M_MMAP_THRESHOLD, 32 << 20)  # the largest that glibc takes
+        set_option(_M_TRIM_THRESHOLD, 256 << 20)
+
+
 def _begin_worker() -> None:
     """Leave Ctrl-C to the main process, and end with it: a worker without its parent would wait for ever."""
+    _keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 

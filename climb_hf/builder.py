@@ -24,6 +24,7 @@ from climb_hf.fingerprint import raw_fingerprint
 from climb_hf.indexing import build_index
 from climb_hf.labels import LabelMapper
 from climb_hf.origin import origin_line
+from climb_hf.prepare.manifest import manifest_path
 from climb_hf.registry import get_source, near_names, source_names
 from climb_hf.source import Options, Record, Source
 
@@ -261,6 +262,12 @@ def raw_root(source: Source, data_dir: str | None, *, may_download: bool = True)
             f"To get it:\n{steps}\n{how_to_download(source, folder)}Then pass `data_dir=`, or set `CLIMB_DATA` to the "
             f"folder that holds `{source.name}/`. To try without the data: "
             f"`climb miniature {source.name} DIR` (synthetic)."
+        )
+    if (folder / manifest_path(source.name)).is_file():
+        raise LayoutError(
+            f"{source.name}: `{folder}` was written by `climb prepare`. Load it with `climb_hf.load_dataset("
+            f"{source.name!r}, {str(folder)!r})` or `datasets.load_dataset({str(folder)!r}, {source.name!r})`; this "
+            "needs the raw data."
         )
     return source.find_root(folder)
 

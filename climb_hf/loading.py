@@ -27,7 +27,8 @@ def load_dataset(
 
     Args:
         name (`str`): a source of `climb_hf.list_sources()`.
-        data_dir (`str` or `Path`, *optional*): the raw data; defaults to `$CLIMB_DATA/NAME`.
+        data_dir (`str` or `Path`, *optional*): the raw data, or a folder of `climb prepare`; defaults to
+            `$CLIMB_DATA/NAME`.
         split (`str`, *optional*): one split, or a slice such as `"train[:10%]"`; all splits where it is absent.
         streaming (`bool`, *optional*, defaults to `False`): read on the fly instead of building a table first.
         num_proc (`int`, *optional*): worker processes of the build.
@@ -54,8 +55,14 @@ def load_dataset(
         Value('int64')
     """
     from climb_hf.builder import Climb, raw_folder
+    from climb_hf.prepare.reading import find_prepared, load_prepared
     from climb_hf.registration import module_hash
 
+    if (prepared := find_prepared(name, data_dir)) is not None:
+        return load_prepared(
+            name, prepared, options, split=split, streaming=streaming, num_proc=num_proc, cache_dir=cache_dir,
+            download_mode=download_mode,
+        )  # fmt: skip
     if accept_license:
         from climb_hf.access.automatic import provide
         from climb_hf.registry import get_source
@@ -80,7 +87,7 @@ def is_synthetic(sources: "Mapping[str, str | Path | None]") -> bool:
     """Whether any of some sources is a synthetic raw copy: then every number made from them is called synthetic.
 
     Args:
-        sources (`Mapping`): folder by name; `None` takes `$CLIMB_DATA/NAME`.
+        sources (`Mapping`): folder by name, raw or prepared; `None` takes `$CLIMB_DATA/NAME`.
 
     Returns:
         `bool`.
@@ -94,7 +101,16 @@ def is_synthetic(sources: "Mapping[str, str | Path | None]") -> bool:
     """
     from climb_hf.builder import raw_folder
     from climb_hf.miniatures import is_miniature
+    from climb_hf.prepare.manifest import read_manifest
+    from climb_hf.prepare.reading import find_prepared
     from climb_hf.registry import get_source
 
-    folders = [raw_folder(get_source(name), str(folder) if folder else None) for name, folder in sources.items()]
-    return any(folder is not None and is_miniature(folder) for folder in folders)
+    for name, given in sources.items():
+        folder = raw_folder(get_source(name), str(given) if given else None)
+        if (prepared := find_prepared(name, given)) is not None:
+            is_made_up = bool(read_manifest(str(prepared), name).header.get("synthetic"))
+        else:
+            is_made_up = folder is not None and is_miniature(folder)
+        if is_made_up:
+            return True
+    return False

@@ -19,6 +19,7 @@ from climb_hf.build_log import Failure
 from climb_hf.errors import OptionError
 from climb_hf.prepare.manifest import ShardEntry
 from climb_hf.prepare.plan import ShardTask
+from climb_hf.source import Options
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -104,7 +105,7 @@ def write_rows(task: ShardTask, sink: BinaryIO | io.RawIOBase) -> tuple[int, int
     Returns:
         Number of rows, bytes of the rows as an Arrow table, and the records that failed.
     """
-    features = _features(task)
+    features = features_of(task.source, task.options)
     failures: list[Failure] = []
     rows, memory = write_examples(_examples(task, features, failures), features, sink)
     return rows, memory, failures
@@ -147,13 +148,22 @@ def stored_size(task: ShardTask) -> float:
     return max(1.0, (full.tell() - empty.tell()) / rows) if rows else float(_ROW_BYTES)
 
 
-def _features(task: ShardTask) -> "Features":
+def features_of(name: str, options: Options) -> "Features":
+    """Return the features of the rows of a source.
+
+    Args:
+        name (`str`): the source.
+        options (`Options`): checked options.
+
+    Returns:
+        `datasets.Features`.
+    """
     from climb_hf import schema
     from climb_hf.builder import question_maker
     from climb_hf.labels import LabelMapper
     from climb_hf.registry import get_source
 
-    source, options = get_source(task.source), task.options
+    source = get_source(name)
     if (maker := question_maker(source, options)) is not None:
         return maker.features
     scheme = source.label_scheme(options.labels, options.extra)

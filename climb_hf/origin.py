@@ -135,18 +135,31 @@ def source_column(part: "Dataset | IterableDataset") -> set[str]:
     Returns:
         `set[str]`: empty where the columns `id`, `source` and `group` are not all there.
     """
-    from datasets import Dataset
+    from datasets import Dataset, Value
 
-    if not set(OUR_COLUMNS) <= set(part.column_names or ()):
+    columns = part.column_names  # `None` for a stream that does not know them
+    if not set(OUR_COLUMNS) <= set(next(iter(part), {}) if columns is None else columns):
         return set()
-    if isinstance(part, Dataset):
-        return {name for name in part.unique("source") if name}
-    return {row["source"] for row in _rows(part) if row["source"]}
+    feature = (part.features or {}).get("source")
+    is_plain = isinstance(part, Dataset) and isinstance(feature, Value)
+    values = part.unique("source") if is_plain else (row["source"] for row in _rows(part))
+    return {name for value in values for name in _names(value, feature)}
 
 
-def _rows(part: "IterableDataset") -> Iterator[dict[str, Any]]:
-    rows: Iterable[dict[str, Any]] = part.select_columns("source")
+def _rows(part: "Dataset | IterableDataset") -> Iterator[dict[str, Any]]:
+    rows: Iterable[dict[str, Any]] = part.with_format(None).select_columns("source")
     yield from rows
+
+
+def _names(value: Any, feature: Any) -> set[str]:  # noqa: ANN401 - any column may be called `source`
+    """Return the names in a value: of a class, a text, or a batch of them."""
+    from datasets import ClassLabel
+
+    if isinstance(value, list):
+        return {name for part in value for name in _names(part, getattr(feature, "feature", feature))}
+    if isinstance(feature, ClassLabel) and isinstance(value, int) and value >= 0:
+        value = feature.int2str(value)
+    return {value} if isinstance(value, str) and value else set()
 
 
 def _registered(name: str) -> Origin:

@@ -103,15 +103,19 @@ def hook_datasets(module: ModuleType) -> None:
 def hook_push(module: ModuleType) -> None:
     """Put the guard of licences before `push_to_hub` of the dataset classes that a module of `datasets` defines.
 
+    `to_iterable_dataset` is made to keep the description, in which the origin of the rows stands.
+
     Args:
         module (`ModuleType`): `datasets.arrow_dataset`, `datasets.iterable_dataset` or `datasets.dataset_dict`.
     """
-    from climb_hf.hub.guard import guarded
+    from climb_hf.hub.guard import carrying, guarded
 
     for kind in list(vars(module).values()):
         is_own = isinstance(kind, type) and kind.__module__ == module.__name__
         if is_own and "push_to_hub" in vars(kind):
             kind.push_to_hub = guarded(vars(kind)["push_to_hub"])
+        if is_own and "to_iterable_dataset" in vars(kind):
+            kind.to_iterable_dataset = carrying(vars(kind)["to_iterable_dataset"])
 
 
 def register_configs(module: ModuleType) -> None:

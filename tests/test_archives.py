@@ -117,6 +117,23 @@ def test_bombs_are_refused_by_what_they_declare(tmp_path):
         extract(tar, tmp_path / "tar", limit=1_000_000)
 
 
+def test_links_cannot_multiply_what_is_declared(tmp_path):
+    links = {f"l{n}": (tarfile.LNKTYPE if n % 2 else tarfile.SYMTYPE, "big") for n in range(50)}
+    tar = make_tar(tmp_path / "bomb.tgz", {"big": bytes(300_000), **links})
+    with pytest.raises(CorruptFileError, match=r"declares 4 files of 1\.2 MB and more, beyond the limit of 1\.0 MB"):
+        extract(tar, tmp_path / "raw", limit=1_000_000)
+    assert tree(tmp_path / "raw") == {}
+    assert len(extract(tar, tmp_path / "raw", limit=51 * 300_000)) == 51
+
+
+@pytest.mark.parametrize("name", [".climb/download.json", "./.climb/files.jsonl", "top/.climb/lock"])
+def test_an_archive_cannot_write_the_record_of_downloads(tmp_path, name):
+    archive = make_zip(tmp_path / "a.zip", {"top/a.csv": b"id", name: b"{}"})
+    with pytest.raises(CorruptFileError, match=r"where downloads are recorded"):
+        extract(archive, tmp_path / "raw", strip=name.startswith("top"))
+    assert tree(tmp_path / "raw") == {}
+
+
 def test_a_declared_size_that_lies_is_found(tmp_path):
     archive = make_zip(tmp_path / "a.zip", {"a.bin": bytes(100_000)})
     data = bytearray(archive.read_bytes())

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import shutil
 import signal
@@ -336,6 +337,14 @@ def test_a_worker_that_dies_is_named(planted, tmp_path, monkeypatch):
     monkeypatch.setattr(prints_module, "_print_records", _die)
     with pytest.raises(ClimbError, match=r"worker process died .* memory.*num_proc"):
         run({"brain_tumor": planted}, tmp_path, num_proc=2)
+
+
+def test_a_report_names_no_local_path_and_is_json_whatever_the_options(planted, tmp_path):
+    options = {"brain_tumor": {"split_file": tmp_path / "splits.csv"}}  # not read by this split
+    report = run({"brain_tumor": planted}, tmp_path, near=False, options=options)
+    text = report.write_json(tmp_path / "audit.json").read_text()
+    assert str(tmp_path) not in text
+    assert json.loads(text)["settings"]["options"] == {"brain_tumor": {"split_file": "splits.csv"}}
 
 
 def test_bad_arguments_say_what_is_allowed(planted, tmp_path):

@@ -17,8 +17,10 @@ from climb_hf.access import download, http, transfer
 from climb_hf.access.files import RemoteFile
 from climb_hf.access.https import Https
 from climb_hf.access.physionet import PhysioNet
+from climb_hf.access.state import read_state
 from climb_hf.access.way import Way
 from climb_hf.errors import AccessError, LicenseError, OptionError
+from climb_hf.registry import get_source
 
 URL = "https://www.example.org/"
 BIG = 3_000_000
@@ -281,6 +283,30 @@ def test_the_licence_is_shown_and_accepted_once(web, tmp_path, monkeypatch):
     download("proteins", tmp_path / "raw", quiet=True)  # once is enough
     monkeypatch.setenv("CLIMB_ACCEPT_LICENSE", "1")
     download("proteins", tmp_path / "other", quiet=True)
+
+
+def test_a_licence_is_accepted_for_its_publisher_only(web, tmp_path, monkeypatch):
+    web(a__bin=b"a")
+    get(tmp_path / "raw")
+    monkeypatch.setattr(
+        type(get_source("proteins")), "homepage", "https://other.example.org/"
+    )  # the same words of another publisher
+    with pytest.raises(LicenseError, match=r"terms: https://other\.example\.org/"):
+        download("proteins", tmp_path / "raw", quiet=True)
+
+
+def test_a_command_that_changes_nothing_leaves_a_complete_folder_complete(web, tmp_path):
+    site = web(a__bin=b"a")
+    get(tmp_path / "raw")
+    before = read_state(tmp_path / "raw")
+    with pytest.raises(OptionError, match="no file fits"):
+        get(tmp_path / "raw", only=["typo*"])
+    assert read_state(tmp_path / "raw") == before
+    (tmp_path / "raw/a.bin").unlink()
+    del site.files["/web/a.bin"]
+    with pytest.raises(AccessError, match="could not be had"):
+        get(tmp_path / "raw")
+    assert read_state(tmp_path / "raw")["status"] == "unfinished"
 
 
 def test_what_lies_there_is_kept_and_what_was_changed_is_fetched(web, tmp_path):

@@ -15,7 +15,7 @@ from prepare_helpers import tree
 import climb_hf
 from climb_hf.errors import LicenseError
 from climb_hf.hub.data import dataset_card, sources_of
-from climb_hf.hub.guard import check_push, guarded
+from climb_hf.hub.guard import carrying, check_push, guarded
 from climb_hf.hub.licence import Terms, gate_fields, terms_of
 from climb_hf.origin import Origin, declared_origins, origins_of
 
@@ -207,9 +207,10 @@ def test_streams_carry_their_origin_or_their_column(rows, miniatures):
     stream = climb_hf.load_dataset("vindr_cxr", miniatures("vindr_cxr", 12)[0], streaming=True, split="train")
     assert [origin.source for origin in declared_origins(stream.info)] == ["vindr_cxr"]
     assert [origin.source for origin in origins_of(stream.map(lambda row: row), scan=False)] == ["vindr_cxr"]
-    converted = rows["vindr_cxr"].to_iterable_dataset()  # keeps the features of the info only
-    assert declared_origins(converted.info) == []
-    assert [origin.source for origin in origins_of(converted)] == ["vindr_cxr"]
+    converted = rows["vindr_cxr"].to_iterable_dataset()
+    assert declared_origins(converted.info) == declared_origins(rows["vindr_cxr"].info)
+    with pytest.raises(LicenseError, match="`vindr_cxr`"):
+        check_push(converted.select_columns(["image"]))  # the column that names the source is gone
 
 
 def test_column_source_speaks_where_the_origin_is_lost(rows, tmp_path):
@@ -222,6 +223,25 @@ def test_column_source_speaks_where_the_origin_is_lost(rows, tmp_path):
     for form in (lost, lost.to_iterable_dataset(), datasets.DatasetDict(train=lost)):
         with pytest.raises(LicenseError, match="`vindr_cxr`"):
             check_push(form)
+
+
+def test_column_source_speaks_as_classes_in_batches_and_in_streams_that_do_not_know_their_columns():
+    plain = {"id": ["1", "2"], "source": ["ptbxl", "vindr_cxr"], "group": ["a", "b"]}
+    lost = datasets.Dataset.from_dict(plain)
+    forms = (
+        lost.class_encode_column("source"),
+        lost.class_encode_column("source").to_iterable_dataset(),
+        lost.batch(2),
+        lost.batch(2).to_iterable_dataset(),
+        lost.with_format("numpy"),
+        datasets.IterableDataset.from_generator(
+            lambda: ({"id": "1", "source": s, "group": "p"} for s in plain["source"])
+        ),
+    )
+    for form in forms:
+        assert [origin.source for origin in origins_of(form)] == ["ptbxl", "vindr_cxr"]
+    for value in (7, 0.5, {"a": "vindr_cxr"}, None):  # the column of somebody else
+        check_push(datasets.Dataset.from_dict({"id": ["1"], "source": [value], "group": ["p"]}))
 
 
 def test_a_changed_column_does_not_hide_the_origin(rows):
@@ -248,6 +268,7 @@ def test_hook_guards_all_classes_once():
         assert method._climb is True
         assert guarded(method) is method
         assert "repo_id" in method.__wrapped__.__code__.co_varnames
+    assert carrying(datasets.Dataset.to_iterable_dataset) is datasets.Dataset.to_iterable_dataset
 
 
 # ---------------------------------------------------------------------- conditions

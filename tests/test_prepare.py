@@ -1,8 +1,10 @@
 """`climb prepare`: the rows of `load_dataset` without our package, resuming byte for byte, full targets."""
 
+import functools
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import datasets
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from PIL import Image
 from prepare_helpers import comparable, shards, start_command, tree
 from typer.testing import CliRunner
 
@@ -139,7 +142,7 @@ def test_a_killed_run_goes_on_and_writes_the_same_bytes(miniatures, tmp_path, mo
             with pytest.raises(Killed):
                 prepare({"ptbxl": raw}, tmp_path / "b" / "out", **SMALL)
     interrupted = tree(tmp_path / "b" / "out")
-    assert "README.md" not in interrupted, "a half-built target must not load"
+    assert b"not-finished" in interrupted["README.md"], "a half-built target must not load"
     assert len([path for path in interrupted if path.endswith(".parquet")]) == 5
     (done,) = prepare({"ptbxl": raw}, tmp_path / "b" / "out", **SMALL)
     assert done.reused == 5
@@ -147,6 +150,28 @@ def test_a_killed_run_goes_on_and_writes_the_same_bytes(miniatures, tmp_path, mo
     assert tree(tmp_path / "b" / "out") == tree(tmp_path / "a" / "out")
     (again,) = prepare({"ptbxl": raw}, tmp_path / "b" / "out", **SMALL)
     assert again.reused == again.shards == done.shards
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_half_built_folder_does_not_load(miniatures, tmp_path, monkeypatch, overwrite, streaming):
+    raw, out = {"ptbxl": miniatures("ptbxl", 12)[0]}, tmp_path / "out"
+    load = functools.partial(datasets.load_dataset, str(out), streaming=streaming, cache_dir=str(tmp_path / "cache"))
+    if overwrite:
+        prepare(raw, out, options={"*": {"length": 100}}, **SMALL)
+        assert "train" in load("ptbxl")
+    with monkeypatch.context() as patched:
+        stop_after(patched, 11)  # of 12: something of every split is there
+        with pytest.raises(Killed):
+            prepare(raw, out, overwrite=overwrite, **SMALL)
+    assert len(shards(out)) == 11
+    for config in ((), ("ptbxl",)):
+        with pytest.raises(FileNotFoundError, match="not-finished--run-climb-prepare-again"):
+            load(*config)
+    prepare(raw, out, **SMALL)
+    whole = prepare(raw, tmp_path / "fresh" / "out", **SMALL)
+    assert {split: sum(1 for _ in rows) for split, rows in load().items()} == whole[0].splits
+    assert (out / "README.md").read_bytes() == (tmp_path / "fresh/out/README.md").read_bytes()
 
 
 def test_half_written_records_and_shards_are_built_again(miniatures, tmp_path, monkeypatch):
@@ -248,7 +273,24 @@ def test_other_data_or_options_are_refused_and_replaced_on_demand(miniatures, tm
         prepare({"brain_tumor": other}, tmp_path / "out", **SMALL)
     (done,) = prepare({"brain_tumor": other}, tmp_path / "out", overwrite=True, **SMALL)
     assert done.rows == 16
+    copy = Path(shutil.copytree(other, tmp_path / "copy"))
+    assert prepare({"brain_tumor": copy}, tmp_path / "out", **SMALL)[0].reused == done.shards
+    Image.new("L", (90, 70), 9).save(min(copy.rglob("*.jpg")))  # the same name, another picture
+    with pytest.raises(OptionError, match="the raw data has changed"):
+        prepare({"brain_tumor": copy}, tmp_path / "out", **SMALL)
     assert set(shards(tmp_path / "out")) == {s.path for s in read_manifest(tmp_path / "out", "brain_tumor").shards}
+
+
+def test_real_rows_that_replace_synthetic_ones_are_not_called_synthetic(miniatures, tmp_path):
+    raw, _ = miniatures("brain_tumor", 12)
+    real = Path(shutil.copytree(raw, tmp_path / "real"))
+    (real / ".climb_miniature.json").unlink()  # stands for a publisher's copy
+    prepare({"brain_tumor": raw}, tmp_path / "a" / "out", **SMALL)
+    assert b"synthetic" in (tmp_path / "a/out/README.md").read_bytes()
+    prepare({"brain_tumor": real}, tmp_path / "a" / "out", overwrite=True, **SMALL)
+    prepare({"brain_tumor": real}, tmp_path / "b" / "out", **SMALL)
+    assert b"ynthetic" not in (tmp_path / "a/out/README.md").read_bytes()
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
 
 
 # ---------------------------------------------------------------------- targets
@@ -280,7 +322,7 @@ def test_a_full_disk_leaves_whole_shards_and_the_run_goes_on(miniatures, tmp_pat
 
     def create(self, path):
         made.append(path)
-        return Path("/dev/full").open("wb") if path.name.endswith("parquet") and len(made) > 6 else real(self, path)
+        return Path("/dev/full").open("wb") if path.name.endswith("parquet") and len(made) > 7 else real(self, path)
 
     with monkeypatch.context() as patched:
         patched.setattr(LocalStore, "_create", create)
@@ -288,7 +330,7 @@ def test_a_full_disk_leaves_whole_shards_and_the_run_goes_on(miniatures, tmp_pat
             prepare({"ptbxl": raw}, out, **SMALL)
     left = tree(out)
     assert len([path for path in left if path.endswith(".parquet")]) == 3
-    assert not [path for path in left if ".tmp-" in path or path == "README.md"]
+    assert not [path for path in left if ".tmp-" in path]
     assert prepare({"ptbxl": raw}, out, **SMALL)[0].reused == 3
 
 
@@ -337,6 +379,11 @@ def test_wrong_arguments(miniatures, tmp_path):
         prepare({"brain_tumor": raw}, tmp_path / "r", options={"brain_tumor": {"num_frames": 3}})
     with pytest.raises(AccessError, match="climb miniature ptbxl"):
         prepare("ptbxl", tmp_path / "s")
+    with pytest.raises(OptionError, match=r"takes `\*`, `\?` and `\[` for patterns"):  # what is there would not load
+        prepare({"brain_tumor": raw}, tmp_path / "t[1]")
+    with pytest.raises(OptionError, match="holds the raw data of `brain_tumor`"):
+        prepare({"brain_tumor": raw}, f"{raw}/")
+    assert not (Path(raw) / "README.md").exists()
 
 
 # ---------------------------------------------------------------------- command line
@@ -347,7 +394,8 @@ def test_command_prints_a_table_json_and_the_next_step(miniatures, tmp_path):
     arguments = ["prepare", f"brain_tumor={raw}", "--to", str(tmp_path / "out"), "--num-proc", "1", "--synthetic"]
     result = CliRunner().invoke(app, [*arguments, "--set", "image_size=24"])
     assert result.exit_code == 0, result.output
-    assert "datasets.load_dataset(" in result.output
+    line = f"load it: datasets.load_dataset({str(tmp_path / 'out')!r}, 'brain_tumor')"
+    assert line in result.output  # with its name: the folder may hold other sources already
     again = CliRunner().invoke(app, [*arguments, "--set", "brain_tumor.image_size=24", "--json"])
     (row,) = json.loads(again.stdout)
     assert (row["rows"], row["reused"], row["splits"]) == (12, row["shards"], row["splits"])

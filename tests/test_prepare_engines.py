@@ -146,7 +146,7 @@ def _die(task, store):
 def test_a_shard_that_kills_its_workers_is_named(miniatures, tmp_path, monkeypatch):
     raw, _ = miniatures("brain_tumor", 12)
     monkeypatch.setattr(engines, "build_shard", _die)
-    with pytest.raises(ClimbError, match=r"died 3 times .*brain_tumor/train-00000-of-.*num_proc"):
+    with pytest.raises(ClimbError, match=r"died 3 times .*brain_tumor/train-00000-of-.*num_proc.*__main__"):
         prepare({"brain_tumor": raw}, tmp_path / "out", num_proc=2, **SETTINGS)
 
 

@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from climb_hf.access.files import format_bytes, matches, safe_name
+from climb_hf.access.state import FOLDER
 from climb_hf.errors import AccessError, CorruptFileError
 
 __all__ = ["ARCHIVE_SUFFIXES", "extract", "is_archive"]
@@ -151,11 +152,12 @@ def _plan(
         path = safe_name(raw, name)
         total += size
         if total > limit or count > _MAX_MEMBERS:
-            raise CorruptFileError(
-                f"`{name}` declares {count:,} files of {format_bytes(total)} and more, beyond the limit of "
-                f"{format_bytes(limit)} for an archive of its size. It is not extracted; look at it by hand."
-            )
+            raise _too_large(name, count, total, limit)
         parts = path.split("/")[strip:]
+        if parts and parts[0] == FOLDER:
+            raise CorruptFileError(
+                f"`{name}` holds `{path[:200]}`, but `{FOLDER}` is where downloads are recorded. It is not extracted."
+            )
         if not parts or _JUNK & set(parts) or parts[-1].startswith("._"):
             continue
         path = "/".join(parts)
@@ -168,6 +170,13 @@ def _plan(
         if matches(path, only):
             members.append(_Member(path, size, entry, link))
     return members
+
+
+def _too_large(name: str, count: int, total: int, limit: int) -> CorruptFileError:
+    return CorruptFileError(
+        f"`{name}` declares {count:,} files of {format_bytes(total)} and more, beyond the limit of "
+        f"{format_bytes(limit)} for an archive of its size. It is not extracted; look at it by hand."
+    )
 
 
 def _link_target(path: str, link: str, strip: int | None, name: str) -> str:
@@ -211,14 +220,18 @@ def _write(source: IO[bytes], path: Path, size: int, name: str) -> None:
         )
 
 
-def _link_copies(members: Sequence[_Member], folder: Path, name: str) -> None:
-    """Make copies for links to extracted members; chains of links are followed."""
+def _link_copies(members: Sequence[_Member], folder: Path, name: str, limit: int) -> None:
+    """Make copies for links to extracted members, as far as the limit goes; chains of links are followed."""
+    total, count = sum(member.size for member in members), sum(member.link is None for member in members)
     waiting = [member for member in members if member.link is not None]
     while waiting:
         left = []
         for member in waiting:
             source = folder / str(member.link)
             if source.is_file():
+                total, count = total + source.stat().st_size, count + 1
+                if total > limit:
+                    raise _too_large(name, count, total, limit)
                 (folder / member.name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, folder / member.name)
             elif not source.is_dir():
@@ -277,7 +290,7 @@ def _extract_zip(
                 _check_sum(folder / member.name, sums.pop(member.name, ""), name)
     if sums and not only:
         raise CorruptFileError(f"`{name}`: {len(sums)} files of its list are missing (first: `{min(sums)}`).")
-    _link_copies(members, folder, name)
+    _link_copies(members, folder, name, limit)
     return _sizes(members, folder)
 
 
@@ -327,7 +340,7 @@ def _extract_tar(
                 raise CorruptFileError(f"`{name}`: `{member.name}` has no content.")
             with contextlib.closing(source):
                 _write(source, folder / member.name, member.size, name)
-    _link_copies(members, folder, name)
+    _link_copies(members, folder, name, limit)
     return _sizes(members, folder)
 
 

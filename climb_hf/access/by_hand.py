@@ -109,6 +109,7 @@ def lay_out(session: Session, files: Sequence[Path], known: Sequence[Archive]) -
                 part = state.part(RemoteFile(path.name, ""))
                 part.unlink(missing_ok=True)
                 join([path], part)
+                engine.has_gaps = True
                 part.replace(final)
             state.record(RemoteFile(path.name, ""), final)
         engine.tally.n_received += 1

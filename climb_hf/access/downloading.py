@@ -5,7 +5,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -235,9 +235,17 @@ def _recorded(state: TargetState, source: Source, way: Way, session: Session) ->
     """Record in the target that a download runs, and how it ended."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     facts = {"source": source.name, "way": way.name, "from": way.describe(), "climb_hf": __version__}
+    earlier = {key: state.facts.get(key) for key in (*facts, "status", "started", "finished", "only")}
     with storage_errors(state.target):
         state.write_facts(**facts, status="unfinished", started=now, finished=None, only=list(session.only) or None)
-    yield
+    try:
+        yield
+    except BaseException:
+        is_whole = earlier["status"] in ("complete", "part")
+        if is_whole and session.engine is not None and not session.engine.has_gaps:  # a typo, or no network
+            with suppress(OSError):
+                state.write_facts(**earlier)
+        raise
     end = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     with storage_errors(state.target):
         state.write_facts(status="part" if session.only else "complete", finished=end)

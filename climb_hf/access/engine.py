@@ -14,7 +14,7 @@ from climb_hf.access.credentials import redact
 from climb_hf.access.files import RemoteFile, format_bytes, safe_name
 from climb_hf.access.http import HttpClient, RequestError
 from climb_hf.access.progress import Progress
-from climb_hf.access.state import TargetState, storage_errors
+from climb_hf.access.state import FOLDER, TargetState, storage_errors
 from climb_hf.access.transfer import Transfer
 from climb_hf.errors import AccessError, ClimbError
 
@@ -87,6 +87,8 @@ class Engine:
         self.client, self.state, self.progress = client, state, progress
         self.connections, self.only = connections, only
         self.tally = Tally()
+        #: Whether a file of the source was not there, so that the target is or was not complete.
+        self.has_gaps = False
         self._lock = threading.Lock()
         self._fatal: BaseException | None = None
 
@@ -168,6 +170,7 @@ class Engine:
             self.progress.skip(file.size or 0)
             self.progress.done()
             return False
+        self.has_gaps = self.has_gaps or not path.startswith(f"{FOLDER}/")  # there lie lists
         transfer = Transfer(self.client, self.state, self.progress, file)
         part = transfer.run()
         if file.unpack:
@@ -183,6 +186,7 @@ class Engine:
 
     def unpack(self, archive: Path, file: RemoteFile) -> int:
         """Extract an archive into the target and record what it held; returns the number of files."""
+        self.has_gaps = True
         self.progress.note(f"(unpacking {file.path.rpartition('/')[2]})")
         members = extract(
             archive,

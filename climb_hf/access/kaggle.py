@@ -81,6 +81,7 @@ class Kaggle(Backend):
         if session.state.has(archive):
             session.engine.tally.n_kept += 1
             return
+        session.engine.has_gaps = True
         session.check_space()
         api = self._api(session)
         with session.folder() as folder:
@@ -107,6 +108,7 @@ class Kaggle(Backend):
         base = name.rpartition("/")[2]
         if session.engine is None or session.state is None:
             raise RuntimeError("a dry run downloads nothing")
+        session.engine.has_gaps = True
         with session.folder() as folder:
             with self._errors(session):
                 if self.competition:

@@ -123,9 +123,10 @@ class TargetState:
     # ------------------------------------------------------------------ facts
 
     def is_accepted(self, source: "Source") -> bool:
-        """Tell whether the present licence of a source was accepted for this folder."""
+        """Tell whether the present licence of a source, as its publisher words it, was accepted for this folder."""
         accepted = self.facts.get("licence", {})
-        return bool(accepted.get("accepted")) and accepted.get("license") == source.license
+        is_same = (accepted.get("license"), accepted.get("homepage")) == (source.license, source.homepage)
+        return bool(accepted.get("accepted")) and is_same
 
     def write_facts(self, **facts: Any) -> None:  # noqa: ANN401 - JSON values
         """Add facts to the record, which is replaced as a whole; `None` removes one."""

@@ -18,7 +18,7 @@ from climb_hf.auditing.linking import Space, link_prints
 from climb_hf.auditing.prints import make_prints
 from climb_hf.auditing.result import AuditReport, sort_findings
 from climb_hf.errors import OptionError
-from climb_hf.provenance import provenance
+from climb_hf.provenance import clean_recipe, provenance
 from climb_hf.splits import SPLITS
 
 __all__ = ["RADIUS", "SharedRecord", "audit", "shared_records"]
@@ -114,7 +114,7 @@ def audit(
         *check_headers(collection, [space.prints for space in spaces]),
     ]
     settings = {
-        "splits": list(splits or SPLITS), "options": dict(options or {}), "near": near, "radius": radius,
+        "splits": list(splits or SPLITS), "options": clean_recipe(dict(options or {})), "near": near, "radius": radius,
         "min_similarity": min_similarity,
     }  # fmt: skip
     report = AuditReport(

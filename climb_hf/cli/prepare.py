@@ -41,8 +41,7 @@ def prepare(
     rows = [{**vars(part), "manifest": part.sha256[:16]} for part in done]
     show([dict(vars(part)) for part in done] if as_json else rows, as_json=as_json, columns=columns)
     if not as_json and "://" not in to:
-        name = f", {done[0].source!r}" if len(done) > 1 else ""
-        typer.echo(f"load it: datasets.load_dataset({to!r}{name})")
+        typer.echo(f"load it: datasets.load_dataset({to!r}, {done[0].source!r})")
 
 
 def register(app: typer.Typer) -> None:

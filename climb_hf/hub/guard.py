@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 
-__all__ = ["check_push", "guarded"]
+__all__ = ["carrying", "check_push", "guarded"]
 
 
 def check_push(dataset: "Dataset | DatasetDict | IterableDataset | IterableDatasetDict") -> None:
@@ -32,6 +32,28 @@ def check_push(dataset: "Dataset | DatasetDict | IterableDataset | IterableDatas
     from climb_hf.origin import origins_of
 
     check_redistribution([origin.source for origin in origins_of(dataset)], "rows of this data set")
+
+
+def carrying(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a `to_iterable_dataset` whose stream keeps the description, and in it the origin. Twice changes nothing.
+
+    Args:
+        method (`Callable`): that of `datasets.Dataset`, which drops everything but the features.
+
+    Returns:
+        `Callable`: with the same name, signature and documentation.
+    """
+    if getattr(method, "_climb", False):
+        return method
+
+    @functools.wraps(method)
+    def to_iterable_dataset(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - mirrors the original
+        stream = method(self, *args, **kwargs)
+        stream.info.description = stream.info.description or self.info.description
+        return stream
+
+    to_iterable_dataset._climb = True  # type: ignore[attr-defined]
+    return to_iterable_dataset
 
 
 def guarded(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,6 +1,6 @@
 """The card of a target: `configs` that plain `load_dataset` reads, sizes, sources with their terms."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from climb_hf.errors import OptionError
@@ -13,20 +13,26 @@ if TYPE_CHECKING:
 __all__ = ["CARD_FILE", "card_fields", "refuse_foreign_card", "write_card"]
 
 CARD_FILE = "README.md"
+#: What the card names in place of the shards of a source that is not finished: `load_dataset` says it is not there.
+UNFINISHED = "not-finished--run-climb-prepare-again.parquet"
 
 
-def card_fields(manifests: Mapping[str, Manifest], existing: Mapping[str, Any]) -> dict[str, Any]:
+def card_fields(
+    manifests: Mapping[str, Manifest], existing: Mapping[str, Any], unfinished: Iterable[str] = ()
+) -> dict[str, Any]:
     """Return the YAML fields `configs` and `dataset_info`.
 
     Args:
         manifests (`Mapping[str, Manifest]`): of the sources that are complete, by name.
         existing (`Mapping`): fields of the card that stands there; configurations of others are kept.
+        unfinished (`Iterable[str]`, *optional*): sources that are being prepared; their configuration does not load.
 
     Returns:
         `dict`: a configuration per source, the default one where there is one only.
     """
-    others = [entry for entry in _listed(existing.get("configs")) if entry.get("config_name") not in manifests]
-    sizes = [entry for entry in _listed(existing.get("dataset_info")) if entry.get("config_name") not in manifests]
+    ours = {*manifests, *unfinished}
+    others = [entry for entry in _listed(existing.get("configs")) if entry.get("config_name") not in ours]
+    sizes = [entry for entry in _listed(existing.get("dataset_info")) if entry.get("config_name") not in ours]
     configs: list[dict[str, Any]] = []
     infos: list[dict[str, Any]] = []
     for name, manifest in sorted(manifests.items()):
@@ -44,6 +50,8 @@ def card_fields(manifests: Mapping[str, Manifest], existing: Mapping[str, Any]) 
                 "dataset_size": sum(counts["memory"] for counts in splits.values()),
             }
         )
+    for name in sorted(ours - set(manifests)):
+        configs.append({"config_name": name, "data_files": [{"split": "train", "path": f"{name}/{UNFINISHED}"}]})
     if len(configs) == 1 and not others:
         configs[0]["default"] = True
     for entry in others:
@@ -53,21 +61,29 @@ def card_fields(manifests: Mapping[str, Manifest], existing: Mapping[str, Any]) 
     return {key: value for key, value in fields.items() if value}
 
 
-def write_card(store: "Store", names: Iterable[str], *, synthetic: bool) -> None:
+def write_card(store: "Store", names: Collection[str], *, synthetic: bool, without: str = "") -> None:
     """Write the card over everything that is complete in a target, and the file of its terms where it needs one.
 
     Args:
         store (`Store`): the target.
-        names (`Iterable[str]`): sources that belong to it, complete or not.
+        names (`Collection[str]`): sources that belong to it; those that are not complete do not load.
         synthetic (`bool`): rows are synthetic (miniatures).
+        without (`str`, *optional*): one of `names` that is complete and about to be replaced.
     """
     from climb_hf.hub.data import dataset_card
 
-    manifests = finished(store)
+    manifests = {name: manifest for name, manifest in finished(store).items() if name != without}
     existing = existing_fields(store)
     synthetic = synthetic or any(manifest.header["synthetic"] for manifest in manifests.values())
-    fields = {**existing, "configs": [], "dataset_info": [], **card_fields(manifests, existing)}
+    fields = {
+        **existing,
+        "configs": [],
+        "dataset_info": [],
+        **card_fields(manifests, existing, set(names) - set(manifests)),
+    }
     fields = {key: value for key, value in fields.items() if value}
+    if {entry.get("config_name") for entry in _listed(existing.get("configs"))} <= {*names, *manifests}:
+        fields.pop("tags", None)  # all rows are known: that others were synthetic, which have been replaced, is past
     configs = [entry["config_name"] for entry in fields.get("configs", [])]
     shown = "default" if len(configs) < 2 else configs[-1]
     title = getattr(store, "repo_id", None) or store.url.rstrip("/").rsplit("/", 1)[-1]

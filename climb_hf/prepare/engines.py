@@ -162,7 +162,8 @@ def _count_deaths(lost: list[Task], attempts: dict[str, int]) -> None:
         raise ClimbError(
             f"a worker process died {ATTEMPTS} times while one of these shards was built: {', '.join(worn)}. The "
             "usual cause is memory: use fewer `num_proc` or a smaller `shard_size` (`dmesg` names killed processes). "
-            "Run the same command again to go on."
+            'Or, in a script of your own, that the call does not stand under `if __name__ == "__main__":`, which '
+            "worker processes need; `num_proc=1` needs none. Run the same command again to go on."
         )
 
 

@@ -5,8 +5,9 @@ import hashlib
 import inspect
 import itertools
 import json
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -57,10 +58,9 @@ class ShardTask:
     environment: Mapping[str, str]
 
     def digest(self) -> str:
-        """Digest the records: the same on every machine, whatever the folder of the raw data and its times."""
+        """Digest records and sizes of their files: the same wherever the raw data lies, and whatever its times."""
         digest = hashlib.sha256()
-        for record in self.records:
-            digest.update(repr(record).encode("utf-8", "surrogatepass"))
+        _digest_records(digest, self.records, self.root)
         return digest.hexdigest()[:32]
 
 
@@ -146,7 +146,7 @@ def make_plan(
         "options": settings_of(builder.options),
         "environment": {package: version(package) for package in _PACKAGES},
         "code": _code_digest(builder.source, module_hash()),
-        "index": _index_digest(index),
+        "index": _index_digest(index, str(builder.raw_folder)),
         "records": index.n_records,
         "skipped": [
             {**dataclasses.asdict(failure), "reason": failure.reason.replace(f"{builder.raw_folder}/", "")}
@@ -217,14 +217,27 @@ def _code_digest(source: Source, package: str) -> str:
     return digest.hexdigest()[:32]
 
 
-def _index_digest(index: Index) -> str:
-    """Digest every record with its split: the same on every machine, whatever the folder and its times."""
+def _index_digest(index: Index, root: str) -> str:
+    """Digest every record with its split and its files' sizes: the same wherever the folder, whatever its times."""
     digest = hashlib.sha256()
     for split, records in index.splits.items():
         digest.update(f"{split}\0{len(records)}\n".encode())
-        for record in records:
-            digest.update(repr(record).encode("utf-8", "surrogatepass"))
+        _digest_records(digest, records, root)
     return digest.hexdigest()[:32]
+
+
+def _digest_records(digest: "hashlib._Hash", records: Iterable[Record], root: str) -> None:
+    """Add records and the sizes of their files, -1 where one cannot be had, so that replaced files are noticed."""
+    sizes: dict[str, int] = {}
+    for record in records:
+        digest.update(repr(record).encode("utf-8", "surrogatepass"))
+        for name in record.files:
+            if name not in sizes:
+                try:
+                    sizes[name] = os.stat(f"{root}/{name}").st_size  # noqa: PTH116 - millions of them
+                except (OSError, ValueError):
+                    sizes[name] = -1
+            digest.update(f"\0{sizes[name]}".encode())
 
 
 def header_differences(found: Mapping[str, Any], wanted: Mapping[str, Any], ignore: Sequence[str] = ()) -> list[str]:

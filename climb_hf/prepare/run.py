@@ -95,6 +95,7 @@ def prepare(
         check_redistribution(folders, "prepared shards")
     elif store.is_remote:
         _warn_of_closed(folders, store.url)
+    _check_folder(store, folders)
     results = []
     with store.lock():
         refuse_foreign_card(store)
@@ -134,6 +135,19 @@ def _folders(sources: str | Sequence[str] | Mapping[str, str | Path | None]) -> 
     return folders
 
 
+def _check_folder(store: "Store", folders: Mapping[str, str | Path | None]) -> None:
+    """Refuse a folder that `load_dataset` would take for a pattern, and one that holds raw data."""
+    if store.is_remote:
+        return
+    if set(store.url) & set("*?["):
+        raise OptionError(f"`{store.url}`: `load_dataset` takes `*`, `?` and `[` for patterns. Choose another `--to`.")
+    for name, folder in folders.items():
+        if folder is not None and Path(folder).expanduser().resolve() == Path(store.url).expanduser().resolve():
+            raise OptionError(
+                f"`{store.url}` holds the raw data of `{name}`, which stays as it is. Choose another `--to`."
+            )
+
+
 def _options_of(name: str, options: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Options of one source: those for all sources that it has, then its own."""
     known = get_source(name).option_names
@@ -171,6 +185,9 @@ def _replace(store: "Store", name: str, differences: Sequence[str], *, overwrite
             f"{store.url}: `{name}` was prepared there otherwise: {'; '.join(differences)}. "
             "Choose another target, or replace it with `--overwrite`."
         )
+    from climb_hf.prepare.card import write_card
+
+    write_card(store, [name], synthetic=False, without=name)  # what is half there does not load
     parts = {**store.sizes(name), **store.sizes(f"{MANIFEST_FOLDER}/{name}")}
     store.delete([*(path for path in (manifest_path(name),) if store.read(path) is not None), *parts])
     store.flush()
@@ -203,6 +220,7 @@ def _build(plan: "Plan", store: "Store", engine: str, num_proc: int, address: st
     """Build the shards that are not there yet, and write the manifest."""
     from datasets.utils import tqdm
 
+    from climb_hf.prepare.card import write_card
     from climb_hf.prepare.engines import run_tasks
 
     name, tasks = plan.builder.source.name, plan.tasks()
@@ -212,6 +230,8 @@ def _build(plan: "Plan", store: "Store", engine: str, num_proc: int, address: st
     missing = [task for task in tasks if task.path not in entries]
     reused = len(entries)
     if missing or store.read(manifest_path(name)) is None:
+        if not store.is_public_hub:  # where the card stands already
+            write_card(store, [name], synthetic=plan.header["synthetic"], without=name)
         store.write(plan_path(name), json.dumps(plan.header, sort_keys=True, ensure_ascii=False).encode())
         remove_strays(store, name, [task.path for task in tasks])
         done = sum(entry.records for entry in entries.values())

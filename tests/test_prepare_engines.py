@@ -19,6 +19,7 @@ from prepare_helpers import start_command, tree, wait_for
 from climb_hf import optional
 from climb_hf.errors import AccessError, ClimbError, OptionError
 from climb_hf.prepare import engines, prepare, read_manifest, verify
+from climb_hf.prepare.card import UNFINISHED
 from climb_hf.prepare.plan import make_plan
 from climb_hf.prepare.stores import LocalStore, open_store
 
@@ -80,7 +81,7 @@ def test_kill_9_during_prepare_resumes_and_equals_byte_for_byte(miniatures, tmp_
         workers = {int(line) for line in _children(run.pid)}
         os.kill(run.pid, signal.SIGKILL)
         run.wait()
-        assert not (target / "README.md").exists()
+        assert UNFINISHED in (target / "README.md").read_text()  # does not load
         wait_for(lambda: not any(map(_is_running, workers)), what="the end of the workers")  # noqa: B023
     before = len(parts(target, "ptbxl"))
     run = start_command(*command, "--json")

@@ -1,4 +1,4 @@
-"""Answers read from free text: 700 hand-written cases, and what must hold for any answer."""
+"""Answers read from free text: 1,300 hand-written cases, and what must hold for any answer."""
 
 import json
 import random
@@ -39,8 +39,8 @@ def test_hand_written_cases(name):
 
 def test_there_are_hundreds_of_cases_and_every_status_occurs():
     listed = [case for name in FILES for case in cases(name)]
-    assert len(listed) >= 700
-    assert len({(case[0]["source"], case[1]) for case in listed}) >= 650
+    assert len(listed) >= 1300
+    assert len({(case[0]["source"], case[1]) for case in listed}) >= 1300
     by_status = Counter(case[3] for case in listed)
     assert set(by_status) == {"ok", *INVALID} - {"too_long"}
     assert min(by_status.values()) >= 3
@@ -80,6 +80,33 @@ def test_any_subset_is_read_back_whatever_its_order(name):
                      ", ".join(marks), " and ".join(marks), "\n".join(pairs),
                      json.dumps(chosen)):  # fmt: skip
             assert parse_answer(form, question).answers == right, form
+
+
+ONE_OF_TWO = (
+    "The image shows {x}.", "{x} is present.", "Based on the image, the most likely diagnosis is {x}.", "{l}: {x}",
+    "It shows {x}, not {y}.", "Not {y} but {x}.", "{x} rather than {y}", "{y}? No. {x}? Yes.", "{y} ✗ {x} ✓",
+    "Let's see. It could be {y}. However, the answer is {x}.", "{y} is absent, {x} is present.", "{y}: -\n{x}: +",
+    "The correct option is ({l}) {x}, because {y} does not fit.", "{m}. {y}: no\n{l}. {x}: yes",
+    "{y} (not seen), {x} (seen)", "- {x}: present\n- {y}: absent", "{x} is seen, whereas {y} is not.",
+    "I rule out {y}. {x} fits best.", "Option {l} is right, option {m} is wrong.", "**{x}** (and not {y})",
+    "{m}. {y} is incorrect. {l}. {x} is correct.", "Absent:\n- {y}\n\nPresent:\n- {x}", "{l}, not {m}",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_a_sentence_about_two_choices_names_the_right_one(name):
+    own = choice_set(climb_hf.get_source(name))
+    question = {"source": name, "choices": list(own.shown), "multi_label": own.multi_label}
+    marked = list(zip(letters(len(own.texts)), own.texts, strict=True))
+    pairs = [(one, other) for one in marked for other in marked if one != other]
+    total = invalid = 0
+    for (mark, text), (other_mark, other) in random.Random(5).sample(pairs, min(40, len(pairs))):
+        for template in ONE_OF_TWO:
+            answer = template.format(x=text, y=other, l=mark, m=other_mark)
+            parsed = parse_answer(answer, question)
+            assert not parsed.is_valid or parsed.answers == (text,), answer
+            total, invalid = total + 1, invalid + (not parsed.is_valid)
+    assert invalid <= 0.1 * total
 
 
 def test_the_order_of_the_choices_moves_letters_only():
@@ -134,7 +161,9 @@ PIECES = [
     "Mild DR. ", "no ", "A, ", "A", "(A) ", "not ", "answer ", "answer: ", "the answer is ", "[", "{", '{"answer": ',
     " ",
     "\n", "*", "\\boxed{", "final answer: ", "no mild ", "Mild ", "A and ", "A. ", ", ", "is ", "- ", "</think>",
-    "```json", "option ", "\ue000", "é", "mild DR, no ", "answer is is is ", '"', "[[A]",
+    "```json", "option ", "\ue000",
+    "✗  ", "A. no\n", "\n\n\n✓", ": -\n", "A: +, ", "[ ] A\n", "grade 2 or ", "absent: ",
+    "é", "mild DR, no ", "answer is is is ", '"', "[[A]",
 ]  # fmt: skip
 
 

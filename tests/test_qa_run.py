@@ -307,3 +307,19 @@ def test_a_killed_process_goes_on(folder, tmp_path):
     lines = file.read_bytes().splitlines()
     assert lines[: len(before)] == before
     assert len({json.loads(line)["id"] for line in lines}) == len(lines) == 16
+
+
+def test_an_answer_has_the_tokens_it_has_behind_its_prompt():
+    """Mistral's tokenizer begins every text with a space of its own, which an answer behind a prompt has not."""
+    from tokenizers import Tokenizer, decoders, models, normalizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["<unk>", "<s>", "</s>", *"▁[]/INSTYesWhati?.", "▁Y", "es", "▁Yes"]
+    core = Tokenizer(models.BPE({word: i for i, word in enumerate(dict.fromkeys(words))},
+                                [("▁", "Y"), ("e", "s"), ("▁Y", "es")], unk_token="<unk>"))  # fmt: skip
+    core.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    core.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse()])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, bos_token="<s>", eos_token="</s>", unk_token="<unk>", chat_template=TEMPLATE
+    )
+    assert tokenizer.convert_ids_to_tokens(encode_answer(tokenizer, "What?", 0, "Yes")) == ["▁Yes", "</s>"]

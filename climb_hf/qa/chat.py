@@ -115,7 +115,8 @@ def _plain(content: list[dict[str, Any]]) -> str:
 def encode_answer(processor: Any, question: str, n_images: int, answer: str) -> list[int]:  # noqa: ANN401
     """Return the tokens that the template writes behind the prompt for an answer, its end of turn included.
 
-    Prompt and answer are tokenised apart, so that no token stands across the border: those of the prompt are the same
+    They are those behind the tokens of the prompt when both are tokenised as one text, as a model writes them. Where a
+    token would stand across the border, the answer is tokenised by itself: the tokens of the prompt are the same
     whether it is asked or trained on.
 
     Args:
@@ -139,7 +140,11 @@ def encode_answer(processor: Any, question: str, n_images: int, answer: str) -> 
             "`chat_template=FILE` (`--chat-template`)."
         )
     tokenizer = _tokenizer(processor)
-    ids = list(tokenizer(whole[len(prompt) :].rstrip("\n"), add_special_tokens=False)["input_ids"])
+    whole = whole.rstrip("\n")
+    asked, ids, alone = (
+        list(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in (prompt, whole, whole[len(prompt) :])
+    )
+    ids = ids[len(asked) :] if ids[: len(asked)] == asked else alone
     ends = {tokenizer.eos_token_id, *tokenizer.all_special_ids}
     if (not ids or ids[-1] not in ends) and tokenizer.eos_token_id is not None:
         ids.append(tokenizer.eos_token_id)

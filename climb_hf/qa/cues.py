@@ -11,6 +11,8 @@ __all__ = [
     "DENIERS",
     "FILLERS",
     "HARD_STOPS",
+    "HEADINGS",
+    "LINKS",
     "NEXT_ONLY",
     "NOT_DENIALS",
     "NOT_FOLLOWERS",
@@ -24,6 +26,8 @@ DENIERS = (
     "negative for", "denies", "excludes", "excluding", "exclude", "rules out", "rule out", "ruling out", "ruled out",
     "rather than", "instead of", "as opposed to", "other than", "unlike", "no sign of", "no evidence of", "not a",
     "no indication of", "no", "zero", "fails to show", "devoid of", "inconsistent with", "against", "non",
+    "unlikely to", "less likely", "low risk of", "low probability of", "low likelihood of", "low suspicion of",
+    "low suspicion for",
 )  # fmt: skip
 #: Deny only the next thing named.
 NEXT_ONLY = frozenset({"rather than", "instead of", "as opposed to", "other than", "unlike", "against", "non"})
@@ -33,6 +37,12 @@ NOT_DENIALS = (
     "not just", "not merely", "without question", "no change", "no other than", "nothing but", "none other than",
     "not surprisingly", "not uncommon", "not sure but", "no wonder",
 )  # fmt: skip
+#: With a colon they deny the list that follows, on this line or below it.
+HEADINGS = (
+    "absent", "not present", "not seen", "not found", "negative", "excluded", "ruled out", "no", "denied", "incorrect",
+)  # fmt: skip
+#: Between two denials, these make the second one a statement of its own: "no fracture, no DR".
+LINKS = frozenset({",", ":", "and", "or", "&", "/", "so", "hence", "thus", "therefore", "also"})
 #: End a denial at once.
 HARD_STOPS = frozenset(
     {".", ";", "!", "?", "\n", "but", "however", "although", "though", "whereas", "while", "yet", "except", "because",
@@ -43,11 +53,12 @@ SOFT_STOPS = frozenset(
     {"is", "are", "was", "it", "this", "that", "there", "show", "showing", "has", "have", "with", "consistent",
      "suggest", "suggestive", "suggesting", "demonstrate", "indicate", "indicating", "diagnosis", "answer", "only",
      "positive", "yes", "present", "rather", "instead", "reveal", "likely", "so", "therefore", "hence", "thus", ":",
-     "he", "she", "they", "i", "we", "which", "correct", "actually"}
+     "he", "she", "they", "i", "we", "which", "correct", "actually", "than"}
 )  # fmt: skip
 #: May stand between a thing named and what is said of it.
 BRIDGES = frozenset(
-    {":", "=", "(", "is", "are", "was", "were", "be", "been", "can", "could", "ha", "has", "have", "being", "seem",
+    {":", "=", "(", ")", "?", "|", "do", "doe", "test", "result", "is", "are", "was", "were", "be", "been", "can",
+     "could", "ha", "has", "have", "being", "seem",
      "appear", "to", "clearly", "definitely", "therefore", "both", "all", "also", "it", "seemed"}
 )  # fmt: skip
 #: Stand behind a thing and deny it.
@@ -64,7 +75,8 @@ AFFIRMED_AFTER = frozenset(
 NOT_FOLLOWERS = frozenset(
     {*AFFIRMED_AFTER, *DENIED_AFTER, "there", "demonstrated", "visualized", "appreciated", "applicable", "the",
      "shown",
-     "correct", "here", "apparent", "an", "a", "considered", "possible", "supported", "consistent", "in", "what",
+     "correct", "here", "apparent", "an", "a", "considered", "possible", "supported", "fit", "match", "apply", "hold",
+     "consistent", "in", "what",
      ".", ";", "!", "?", "\n", ",", ")", "]", "}", "|"}
 )  # fmt: skip
 #: Say nothing of their own: a sentence of these and one choice is that choice and no explanation.

@@ -15,7 +15,7 @@ __all__ = ["LETTER_BASE", "Matcher", "Scan"]
 #: A letter that stands for a choice is put into the text as the character with this code plus the choice's position.
 LETTER_BASE = 0xE000
 _END = ""  # key of a trie node that holds what ends there; no word is empty
-_OUTSIDE, _DENY, _DENY_NEXT, _SKIP = -1, -2, -3, -4
+_OUTSIDE, _DENY, _DENY_NEXT, _SKIP, _DENY_BELOW = -1, -2, -3, -4, -5
 _ABSENCE = -100  # minus the position of the choice that the denial means
 _NONE_WORDS = (
     "none", "none of these", "none of them", "none of those", "none apply", "none applies", "none of the options",
@@ -126,6 +126,8 @@ class Matcher:
         for phrase in cues.DENIERS:
             kind = _DENY_NEXT if phrase in cues.NEXT_ONLY else _DENY
             self._add(tuple(map(canonical, phrase.split())), kind)
+        for phrase in cues.HEADINGS:
+            self._add((*map(canonical, phrase.split()), ":"), _DENY_BELOW)
         for phrase in cues.NOT_DENIALS:
             self._add(tuple(map(canonical, phrase.split())), _SKIP)
 
@@ -156,8 +158,14 @@ class Matcher:
         node, end, value = self._trie, start, 0
         for position in range(start, len(tokens)):
             word = tokens[position]
-            if word in _INNER_MARKS and position > start and tokens[start] not in _DENYING:
+            if word in _INNER_MARKS and position > start + (tokens[start] in _DENYING):
                 continue  # "Other lesion (OTHER)", "myelocytes, metamyelocytes": marks within a phrase do not count
+            if (
+                word in (":", "=", "is")
+                and position > start
+                and "".join(tokens[position + 1 : position + 2]).isdigit()
+            ):
+                continue  # "Grade: 2", "the category is 4"
             node = node.get(word)  # type: ignore[assignment]
             if node is None:
                 break
@@ -186,7 +194,7 @@ class _Walk:
 
     def __init__(self, matcher: Matcher, tokens: Sequence[str]) -> None:
         self.m, self.t, self.out = matcher, tokens, Scan()
-        self._scope = 0  # 0: none, 1: a list is denied, 2: only the next thing is
+        self._scope = 0  # 0: none, 1: a list is denied, 2: only the next thing is, 3: what stands below a heading is
         self._named = False  # whether the denial in force has denied something
         self._segment: set[int] = set()  # choices that this sentence affirms
         self._bare = True  # whether this sentence says nothing else
@@ -202,18 +210,30 @@ class _Walk:
             word = tokens[i]
             code = ord(word) - LETTER_BASE if len(word) == 1 else -1
             if code >= 0:
-                i = last = self._mention(i, i + 1, code)
+                text = self._text_behind(i, code)
+                i = last = text or self._mention(i, i + 1, code)
                 continue
             if word in trie:
                 end, value = longest(tokens, i)
                 if end > i:
+                    if value >= 0 and word in _DENYING:
+                        if self._scope and tokens[i - 1] in cues.LINKS:
+                            self._scope, self._named = 0, False  # "no mass effect, no hemorrhage"
+                        inner, other = longest(tokens, i + 1)
+                        if inner > end and other >= 0 and other != value:
+                            end, value = i + 1, _DENY  # "no nodule of 3 mm or more" is not "no nodule"
                     if value <= _DENY and value > _ABSENCE:
                         self._deny(i, end, value)
                         i = end
                     else:
-                        i = last = self._mention(i, end, value)
+                        start, i = i, self._mention(i, end, value)
+                        last = i = self._other_numbers(start, i) if i == end and value >= 0 else i
                     continue
-            if word in cues.HARD_STOPS or (self._named and word in cues.SOFT_STOPS):
+            if word == "?":
+                self._bare = False  # what is asked is not decided
+            if self._scope == 3 and self._goes_on(i):
+                pass
+            elif word in cues.HARD_STOPS or (self._named and word in cues.SOFT_STOPS):
                 self._scope, self._named = 0, False
                 if word in ".!?\n;":
                     self._close()
@@ -236,7 +256,7 @@ class _Walk:
         follows = self.t[end] if end < len(self.t) else ""
         if value == _SKIP or (self.t[start] == "no" and end == start + 1 and follows in (",", ".", ":", "")):
             return  # "No, it is B": an interjection
-        self._scope, self._named = (2 if value == _DENY_NEXT else 1), False
+        self._scope, self._named = {_DENY_NEXT: 2, _DENY_BELOW: 3}.get(value, 1), False
 
     def _mention(self, start: int, end: int, value: int) -> int:
         """Take in one phrase; returns where to go on."""
@@ -262,6 +282,31 @@ class _Walk:
             self._bare = False
         self._previous = end
         return after
+
+    def _text_behind(self, at: int, code: int) -> int:
+        """Return where the text of a choice stands behind its letter, else 0: "B. Edema: no" says one thing."""
+        at += 1
+        while at < len(self.t) and self.t[at] in ".):(,":
+            at += 1
+        end, value = self.m.longest(self.t, at)
+        return at if end > at and value == code else 0
+
+    def _goes_on(self, at: int) -> bool:
+        """Whether the list below a heading goes on: "Absent:", then a line for each."""
+        before, after = self.t[at - 1], self.t[at + 1] if at + 1 < len(self.t) else ""
+        return (self.t[at] == "\n" and after != "\n") or (self.t[at] == "." and before.isdigit())
+
+    def _other_numbers(self, start: int, end: int) -> int:
+        """Take in the second number of "BI-RADS 3 or 4", "grade 2-3"; returns where to go on."""
+        t = self.t
+        link = t[end] if t[end - 1].isdigit() and end < len(t) else ""
+        at = end + (link in ("or", "and", "to", "/", "&"))
+        number, behind = ("".join(t[at : at + 1]), "".join(t[at + 1 : at + 2]))
+        if not link or not number.isdigit() or behind in ("mm", "cm") or (link == "and" and behind.isalpha()):
+            return end
+        stem = t[start : end - 1]
+        found, value = self.m.longest([*stem, number], 0)
+        return self._mention(at, at + 1, value) if found == len(stem) + 1 and value >= 0 else end
 
     def _may_affirm(self, start: int, end: int, after: int, is_plural: bool) -> bool:
         """Whether "is present" ends a denial: "no A, B is present" does, "no A or B is present" does not."""
@@ -294,7 +339,7 @@ class _Walk:
         i, is_plural, is_pair = end, False, False
         while i < n and i < end + 6 and tokens[i] in cues.BRIDGES:
             is_plural |= tokens[i] in ("are", "were", "both")
-            is_pair |= tokens[i] in (":", "=")
+            is_pair |= tokens[i] in (":", "=", "?", "|")
             i += 1
         if i >= n:
             return None, end, False
@@ -303,8 +348,16 @@ class _Walk:
             return False, i + 1 + (word == "ruled" and follows == "out"), is_plural
         if word in cues.AFFIRMED_AFTER and (i > end or word in ("present", "seen", "visible", "positive", "noted")):
             return True, i + 1, is_plural
+        if (word == "less" and follows == "likely" and tokens[end] not in "(?|") or (word == "free" and i == end):
+            return False, i + 1 + (word == "less"), is_plural
         if word == "not" and follows in cues.DENIED_AFTER:
             return True, i + 2, is_plural  # "is not absent"
+        if word in ("not", "cannot") and follows in ("be", "been", "appear", "seem", "clearly"):
+            at = i + 1
+            while at < min(n, i + 5) and tokens[at] in cues.BRIDGES:
+                at += 1
+            if at < n and tokens[at] in cues.AFFIRMED_AFTER:
+                return False, at + 1, is_plural  # "does not appear to be present", "cannot be seen"
         if word == "not" and follows in cues.NOT_FOLLOWERS:
             return False, i + 1 + (follows in cues.AFFIRMED_AFTER), is_plural
         if word == "no" and i > end - (not is_pair) and follows in (".", ",", ";", "\n", "}", ")", "]", "|"):

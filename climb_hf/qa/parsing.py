@@ -8,7 +8,6 @@ never guessed: what is cut off, names everything, or names what is no choice is 
 
 import bisect
 import functools
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 
 from climb_hf.errors import SchemaError
 from climb_hf.qa import patterns
+from climb_hf.qa.layout import after_listing, load_json, marks_as_words, without_own_letters
 from climb_hf.qa.matcher import LETTER_BASE, Matcher, Scan, classes_of_modality
 from climb_hf.qa.templates import NONE_OF_THE_ABOVE, choice_set, template_of
 from climb_hf.qa.words import cleaned, normalised, tokens_of
@@ -148,6 +148,8 @@ class _Reader:
 
     def read(self, text: object, shown: tuple[str, ...]) -> Parsed:
         if isinstance(text, list | tuple | set | frozenset):
+            if not text and self.matcher.none >= 0:
+                return self._of([self.matcher.none], shown)
             return self._verdict(
                 *self._listed(sorted(text) if isinstance(text, set | frozenset) else text, shown), shown
             )
@@ -165,6 +167,7 @@ class _Reader:
             text = text.rsplit("</think>", 1)[1].strip()
         elif text.startswith("<think>"):
             return Parsed((), "truncated")
+        text = after_listing(marks_as_words(text), shown)
         return self._text(text, shown) if text else Parsed((), "empty")
 
     def _text(self, text: str, shown: tuple[str, ...]) -> Parsed:
@@ -177,6 +180,10 @@ class _Reader:
             found = self._only_letters(text, shown)
             if found is not None:
                 return found
+            pair = patterns.PAIR.fullmatch(text)  # "B: No", where B is the choice that "no" stands for
+            position = self.matcher.exact.get(normalised(pair[2])) if pair else None
+            if pair and position is not None and shown[ord(pair[1]) - 65 :][:1] == (self.texts[position],):
+                return self._of([position], shown)
         if text == "[]" and self.matcher.none >= 0:
             return self._of([self.matcher.none], shown)
         if "{" in text or "[" in text:
@@ -201,6 +208,8 @@ class _Reader:
         if first is None or (len(first[0]) > 1 and first[0].lower() not in patterns.FILLER and not first[0].isupper()):
             return None
         tokens = patterns.WORD.findall(text)
+        if any(len(word) == 1 and word.isupper() for word in tokens):
+            tokens = [word for word in tokens if word not in patterns.SMALL]
         for index, word in enumerate(tokens):
             if word in ("I", "i") and tokens[index + 1 : index + 2] and tokens[index + 1].lower() in patterns.VERBS:
                 continue  # "I choose B"
@@ -227,14 +236,14 @@ class _Reader:
         """Read JSON, alone, fenced, or the last object within other text; `None` where there is none."""
         body = re.sub(r"^```(?:json)?|```$", "", text).strip()
         if body[:1] in ("{", "[") and len(body) > 3 and (body[0] == "{" or '"' in body):
-            content = _load(body)
+            content = load_json(body)
             if content is None and body.count(body[0]) > body.count({"{": "}", "[": "]"}[body[0]]):
                 return Parsed((), "truncated")
             parsed = self._object(content, shown)
             if parsed is not None:
                 return parsed
         for part in reversed(patterns.OBJECT.findall(text)[-patterns.MAX_MARKERS :]):
-            if '"' in part and (parsed := self._object(_load(part), shown)) is not None:
+            if '"' in part and (parsed := self._object(load_json(part), shown)) is not None:
                 return parsed
         return None
 
@@ -251,13 +260,11 @@ class _Reader:
                 chosen = [key for key, value in content.items() if value in (True, 1, "yes")]
                 if not chosen:
                     none = [self.matcher.none] if self.matcher.none >= 0 else []
-                    return self._of(none, shown) if none else Parsed((), "denied")
+                    return self._of(none, shown) if none else self._free("; ".join(f"{k}: no" for k in content), shown)
                 return self._verdict(*self._listed(chosen, shown), shown)
             return None
         if isinstance(content, list) and all(isinstance(item, str) for item in content):
-            if not content and self.matcher.none >= 0:
-                return self._of([self.matcher.none], shown)
-            return self._verdict(*self._listed(content, shown), shown)
+            return self.read(content, shown)
         return None
 
     def _listed(self, items: Sequence[object], shown: tuple[str, ...]) -> tuple[list[int], bool]:
@@ -302,6 +309,7 @@ class _Reader:
         return self._free("answer " + line if line[:1].isupper() and line[1:2] in (" ", ",") else line, shown)
 
     def _free(self, text: str, shown: tuple[str, ...]) -> Parsed:
+        text = without_own_letters(text, shown)
         scan = self.matcher.scan(tokens_of(self._with_letters(text, shown)))
         affirmed, denied = scan.affirmed, scan.denied
         if not self.multi_label and len(affirmed) != 1:
@@ -325,12 +333,12 @@ class _Reader:
         def put(match: re.Match[str]) -> str:
             whole, kind = match.group(), match.lastgroup or "head"
             group = match.group(kind)
-            after = match.string[match.end() : match.end() + 2]
-            if kind == "cued" and group[-1] in "AI" and re.match(r"\s[a-z]", after):
+            after = match.string[match.end() : match.end() + 5]
+            if kind == "cued" and group[-1] in "AI" and re.match(r"\s(?!is\b|are\b)[a-z]", after):
                 return whole  # "the answer is A benign lesion", "I think"
             if kind == "head" and group.islower() and group in "as":
                 return whole
-            marks = [self.position[shown[ord(x) - 65]] for x in re.findall(r"[A-Z](?![a-z])", group.upper())
+            marks = [self.position[shown[ord(x) - 65]] for x in re.findall(r"\b[A-Z]\b", group)
                      if ord(x) - 65 < len(shown)] if kind in ("cued", "run") else (
                 [self.position[shown[ord(group.upper()) - 65]]] if ord(group.upper()) - 65 < len(shown) else []
             )  # fmt: skip
@@ -386,10 +394,3 @@ class _Reader:
         elif regular and len(regular) < len(named):
             status = "contradiction"
         return Parsed(named if status == "ok" else (), status, named)
-
-
-def _load(text: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None

@@ -10,9 +10,11 @@ __all__ = [
     "MARKED",
     "MAX_MARKERS",
     "OBJECT",
+    "PAIR",
     "PLAIN",
     "REFUSAL",
     "SHORT",
+    "SMALL",
     "VERBS",
     "WORD",
 ]
@@ -44,24 +46,30 @@ FILLER = frozenset(
         "would",
         "it",
         "s",
+        "ans",
+        "only",
+        "und",
+        "et",
     ]
 )
+SMALL = frozenset("aeouy")  #: words of one letter beside capital letters: "B e D", "A y C"
 VERBS = frozenset({"choose", "select", "would", "pick", "think", "say"})
 WORD = re.compile(r"[A-Za-z]+|\d+")
 ALONE = re.compile(rf"(?<![A-Za-z0-9]){LETTER}")
 LIST = r"[A-Z](?:\s*(?:,\s*(?:and|or)\b|,|\band\b|\bor\b|&|/|\+)\s*[A-Z](?![A-Za-z'’]))*(?![A-Za-z0-9'’])"
 MARKED = re.compile(
     rf"(?<![A-Za-z0-9'’])(?P<run>[A-Z](?:\s*(?:,\s*(?:and|or)\b|,|\band\b|\bor\b|&|/|\+)\s*[A-Z](?![A-Za-z0-9'’]))+)|"
-    r"\b(?i:not|is|than)\s+(?P<bare>[A-Z])(?=\s*(?:[.,;:!?\n]|$))|"
+    r"\b(?i:not|is|than|but|es|est|ist)\s+(?P<bare>[A-Z])(?=\s*(?:[.,;:!?\n]|$|but\b))|"
     rf"[(\[]\s*(?P<bracketed>{LETTER})\s*[)\]]"
     r"|(?:^|(?<=[\n;,.:!?}>]))[ \t*_\"'`#-]*(?P<head>[A-Za-z])[*_\"'`]*"
-    r"(?=[ \t]*[.):](?:\s|[A-Z*_]|$)|[ \t]+[-–—][ \t]|[ \t]*\n|[ \t]*$|[ \t]+(?:because|since|due)\b)"
+    r"(?=[ \t]*[.):](?:\s|[A-Z*_]|$)|[ \t]+[-–—][ \t]|[ \t]*\n|[ \t]*$|[ \t]+\("
+    r"|,?[ \t]+(?:because|since|due|but|not|rather|instead|is)\b)"
     rf"|(?i:\b(?:option|choice|answer|letter|select|choose|pick|it is|it['’]s|go with)s?\b)"
     rf"(?:\s+(?i:is|are|would|be|option|choice|letter)s?\b)*[\s:*_\"'`(\[]*(?P<cued>{LIST})"
 )
 FINAL = re.compile(
-    r"\bfinal(?:\s+answer)?\s*(?:\bis\b|:|=)|\b(?:(?:correct|best|right|my)\s+)?(?:answer|option|choice|conclusion)s?"
-    r"\s*(?:\bis\b|\bare\b|\bwould be\b|:|=)\s*|\bboxed\s*\{",
+    r"\bfinal(?:\s+answer)?\s*(?:\bis\b|:|=)|\b(?!(?:options|choices)\s*[:=])(?:(?:correct|best|right|my)\s+)?"
+    r"(?:answer|option|choice|conclusion)s?\s*(?:\bis\b|\bare\b|\bwould be\b|:|=)\s*|\bboxed\s*\{",
     re.IGNORECASE,
 )
 REFUSAL = re.compile(
@@ -70,6 +78,7 @@ REFUSAL = re.compile(
     re.IGNORECASE,
 )
 OBJECT = re.compile(r"\{[^{}]{0,10000}\}|\[[^\[\]{}]{0,10000}\]")
+PAIR = re.compile(r"[\[(]?([A-Z])[\])]?[\s*_]*[-–—:.,]*[\s*_]+([A-Za-z][^\n]{0,30})")
 KEYS = ("final_answer", "answers", "answer", "labels", "label", "diagnosis", "diagnoses", "choices", "choice",
          "findings", "prediction", "class", "classes", "response", "output")  # fmt: skip
 PLAIN = (str, int, float, list)

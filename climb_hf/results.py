@@ -221,9 +221,15 @@ def read_results(path: str | os.PathLike[str]) -> list[ResultRow]:
     """
     path = Path(path)
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SchemaError(
+            f"`{path}`: expected lines of JSON in UTF-8: {error}. Write it with `write_results`."
+        ) from error
+    for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
-            rows.append(_parse(line, f"`{path.name}`, line {number}"))
+            rows.append(_parse(line, f"`{path}`, line {number}"))
     return rows
 
 

@@ -84,7 +84,13 @@ class TestRuns:
         assert {row.metric for row in results} == {"auc", "sensitivity", "specificity"}
         few = [row.settings for row in results if row.settings["shots"] == 4]
         assert all(one["n_train"] == 8 and one["n_train_by_class"] == {"0": 4, "1": 4} for one in few)
-        assert all(one["positive_weight"] == 1.0 for one in few)
+        assert all(one["positive_weight"] == 1.0 and one["short_classes"] == {} for one in few)
+
+    def test_a_class_with_fewer_records_gives_all_and_is_named(self, raw, place):
+        rows = run(raw, place, place / "short", modalities=["text"], shots=[64])
+        own = rows[0].settings
+        assert own["short_classes"] == own["n_train_by_class"]
+        assert 0 < own["n_train"] == sum(own["short_classes"].values()) < 64
 
     def test_the_numbers_are_those_of_the_saved_checkpoint(self, results, place, raw):
         test = climb_hf.load_dataset("mimic_iv", raw["mimic_iv"], cache_dir=place / "cache", **QUICK)["test"]
@@ -206,6 +212,8 @@ class TestBadInput:
             ({"shots": [0]}, "at least 1"),
             ({"seeds": 0}, "at least 1"),
             ({"overrides": ["model.colour=red"]}, "colour"),
+            ({"overrides": ["model.frozen=[txt]"]}, r"`frozen` must be a list .* holds \['txt'\]"),
+            ({"overrides": ["model.frozen=text"]}, "`frozen` must be a list .* holds 'text'"),
             ({"recipe": "fusion/paper", "overrides": ["model.image_config={pretrained: false}"]}, "--signal DIR"),
         ],
     )
@@ -220,6 +228,13 @@ class TestBadInput:
             run({"brain_tumor": tmp_path}, place, tmp_path)
         with pytest.raises(OptionError, match="climb fuse"):
             build_model({"model": {"type": "climb_fusion"}}, {})
+
+    @pytest.mark.parametrize("shots", ["-3", "²", "some"])
+    def test_shots_of_the_command(self, tmp_path, shots):
+        result = CliRunner().invoke(
+            app, ["fuse", "mimic_iv", "--miniature", "--to", str(tmp_path), f"--shots={shots}"]
+        )
+        assert isinstance(result.exception, OptionError) or "must be `full` or a number" in result.output
 
     def test_checkpoints_that_are_none(self, raw, place, tmp_path):
         with pytest.raises(AccessError, match="expected an encoder"):

@@ -4,6 +4,7 @@ import pytest
 
 from climb_hf.errors import OptionError
 from climb_hf.provenance import recipe_hash
+from climb_hf.training.optimizers import optimizer_class
 from climb_hf.training.recipes import list_recipes, load_recipe, training_arguments
 
 SMALL = """
@@ -164,3 +165,34 @@ def test_hash_is_of_the_content(small):
     assert len(recipe_hash(recipe)) == 16
     assert recipe_hash(load_recipe(small, ["training.seed=4"])) != recipe_hash(recipe)
     assert recipe_hash({"training": {"a": 1}}) == "5124f9f0288e8ea4"
+
+
+@pytest.mark.parametrize(
+    ("name", "optimizer", "rate", "decay", "batch", "epochs"),
+    [
+        ("rq1/eeg", "adam", 1e-3, 1e-5, 512, 20),
+        ("rq1/ecg", "adam", 1e-3, 1e-2, 32, 20),
+        ("rq1/ecg_units", "adam", 1e-4, 5e-6, 32, 5),
+        ("rq1/graph", "soap", 1e-2, 1e-3, 32, 100),
+        ("rq1/vision", "soap", 1.5e-4, 1e-3, 24, 5),
+        ("fusion/paper", "soap", 1e-4, 0.01, 64, 10),
+    ],
+)
+def test_recipes_of_the_papers_experiments_hold_its_values(name, optimizer, rate, decay, batch, epochs, tmp_path):
+    training = load_recipe(name)["training"]
+    assert (training["optimizer"], training["learning_rate"], training["weight_decay"]) == (optimizer, rate, decay)
+    assert (training["per_device_train_batch_size"], training["num_train_epochs"]) == (batch, epochs)
+    if optimizer == "soap":  # the optimizer of all the paper's scripts, with its own defaults
+        chosen, values = optimizer_class(training_arguments(load_recipe(name), tmp_path, use_cpu=True, bf16=False))
+        assert (chosen.__name__, values["betas"], values["eps"]) == ("SOAP", (0.9, 0.95), 1e-8)
+        assert values["precondition_schedule"] == pytest.approx([1 / 3, 9])
+        assert (values["precondition_frequency"], values["max_precond_dim"], values["merge_dims"]) == (2, 2048, True)
+
+
+def test_a_warm_up_never_takes_a_small_source_whole(tmp_path):
+    arguments = training_arguments(load_recipe("rq1/vision"), tmp_path, use_cpu=True, bf16=False)
+    assert [arguments.get_warmup_steps(steps) for steps in (45, 2_000, 100_000)] == [4, 200, 500]
+    plain = training_arguments(load_recipe("quick"), tmp_path, use_cpu=True)
+    assert plain.get_warmup_steps(45) == 9  # a share of a fifth, as given
+    with pytest.raises(OptionError, match=r"`max_warmup_share` must be in \(0, 1\], found 0"):
+        training_arguments(load_recipe("quick", ["training.max_warmup_share=0"]), tmp_path, use_cpu=True)

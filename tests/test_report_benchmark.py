@@ -138,6 +138,19 @@ def test_the_same_number_twice_is_refused(cells, tmp_path):
         cells_of(find_results([one, two]), Names())
 
 
+def test_a_run_without_a_seed_is_not_taken_for_another_seed(cells):
+    with pytest.raises(SchemaError, match=r"`auc` of `busi`.* stands without a seed in .* and with seed 42 in .*"):
+        cells(row("busi", 0.8), row("busi", 0.9, seed=None))
+
+
+def test_averages_over_other_sources_by_seed_are_computed_again(tmp_path):
+    second = [own for own in vision_run(seed=43) if own.level == "source" and own.source != "busi"]
+    second.append(row("all", 0.75, level="overall", n_defined=2, seed=43))
+    paths = [write(tmp_path / "a", *vision_run()), write(tmp_path / "b", *second)]
+    overall = line(table(cells_of(find_results(paths), Names()), "16"), dataset="overall")
+    assert overall["auc"].startswith("0.8000 (3 sources, n=300)")  # not the mean of 0.8 over 3 and 0.75 over 2
+
+
 def test_sources_of_several_files_get_a_mean_without_an_interval(tmp_path):
     for name, value in (("mimic_cxr", 0.8), ("chexpert", 0.6)):
         average = row("all", value, level="overall", n_defined=1)
@@ -366,7 +379,10 @@ def test_bad_input_is_named(tmp_path):
         find_results([tmp_path])
     file = write(tmp_path / "old", row("busi", 0.8))
     file.write_text(file.read_text().replace('"schema_version": 1', '"schema_version": 9'))
-    with pytest.raises(SchemaError, match=r"line 1: results of format 9"):
+    with pytest.raises(SchemaError, match=r"old/results\.jsonl`, line 1: results of format 9"):
+        find_results([file])
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SchemaError, match=r"old/results\.jsonl`: expected lines of JSON in UTF-8"):
         find_results([file])
     with pytest.raises(OptionError, match="nothing to report"):
         write_benchmark_report([], tmp_path)

@@ -111,6 +111,21 @@ def test_the_lowest_held_out_loss_is_chosen(monkeypatch, tmp_path):
     assert [row["loss"] for row in written["tried"]] == [0.7, 0.2, None, 0.4, 0.9]
 
 
+def test_a_stopped_search_goes_on_and_a_run_that_never_began_says_so(monkeypatch, tmp_path, sources):
+    asked = []
+
+    def resumed(sources, folder, *, resume=False, **options):
+        asked.append(resume)
+        return faked_training([0.5], [])(sources, folder, **options)
+
+    (tmp_path / "search" / "learning_rate=0.0003" / "trainer" / "checkpoint-3").mkdir(parents=True)
+    monkeypatch.setattr("climb_hf.protocols.search.train", resumed)
+    search({"brain_tumor": None}, tmp_path, recipe="rq1/vision_quick", resume=True)
+    assert asked == [True, False]
+    with pytest.raises(AccessError, match=r"holds no checkpoint to go on from; start without `--resume`"):
+        train(sources, tmp_path / "new", recipe="rq1/vision_quick", resume=True)
+
+
 def test_a_search_without_values_or_without_a_loss_is_an_error(monkeypatch, tmp_path):
     with pytest.raises(OptionError, match="has no values to try"):
         search({"brain_tumor": None}, tmp_path, recipe="quick")

@@ -138,3 +138,8 @@ def test_options_that_make_no_sense():
         compare_scores(references, good, poor, sources, n_bootstrap=0, **facts)
     with pytest.raises(OptionError, match="'mcc'"):
         compare_scores(references, good, poor, sources, metrics=["mcc"], **facts)
+
+
+def test_rows_without_a_patient_are_not_one_patient():
+    with pytest.raises(SchemaError, match="found None in row 1, 3"):
+        delong_test([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9], [0.5, 0.6, 0.7, 0.8], ["a", None, "b", None])

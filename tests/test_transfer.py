@@ -1,5 +1,6 @@
 """Transfer: what is refused, what learns, how runs are paired and averaged, the command; on synthetic miniatures."""
 
+import dataclasses
 import json
 import math
 import shutil
@@ -16,6 +17,7 @@ from climb_hf.protocols.adapting import AdaptSettings, add_lora
 from climb_hf.protocols.aggregating import AGGREGATE, DIFFERENCE, aggregate_seeds
 from climb_hf.protocols.contamination import look_for_contamination, trained_sources
 from climb_hf.protocols.few_shot import few_shot
+from climb_hf.protocols.linear_probe import linear_probe
 from climb_hf.protocols.multitask import train
 from climb_hf.protocols.ood_tasks import OOD_TASKS, ood_table
 from climb_hf.protocols.starts import TargetClasses, checkpoint_start, random_start
@@ -125,6 +127,23 @@ def test_linked_patients_shared_records_and_chained_trainings(folders, cache, tm
     assert trained_sources(tmp_path / "later") == ["busi", "brain_tumor"]
 
 
+def test_training_sources_that_nothing_is_compared_with_are_refused(run, folders, cache, monkeypatch, caplog):
+    place = (run, "pad_ufes_20", folders["pad_ufes_20"])
+    options = settings_of(cache, shots=[1], seeds=1, method="linear")
+    with pytest.raises(OptionError, match="given of busi, but the checkpoint was trained on brain_tumor"):
+        transfer(*place, trained_data={"busi": folders["brain_tumor"]}, **options)
+    nameless = dataclasses.replace(checkpoint_start(run), trained_on=None)
+    monkeypatch.setattr("climb_hf.protocols.transfer.checkpoint_start", lambda checkpoint: nameless)
+    rows = transfer(*place, **options)
+    assert rows[0].settings["trained_on"] is None
+    assert rows[0].settings["contamination"] == {"reasons": [], "checked": []}
+    assert "does not say what it was trained on" in caplog.text
+    rows = transfer(*place, trained_data={"brain_tumor": folders["brain_tumor"]}, **options)
+    assert rows[0].settings["contamination"]["checked"][-1] == "records of brain_tumor"
+    with pytest.raises(OptionError, match="--allow-seen"):
+        transfer(*place, trained_data={"pad_ufes_20": folders["pad_ufes_20"]}, **options)
+
+
 def test_what_the_checkpoint_knew_keeps_its_outputs(run):
     start = checkpoint_start(run)
     concepts = list(climb_hf.get_source("brain_tumor").concepts)
@@ -214,6 +233,13 @@ def test_bad_requests(run, folders, cache, miniatures):
         transfer("random", *place[1:], **settings_of(cache))
     with pytest.raises(OptionError, match="family `graph`"):
         transfer(run, "proteins", miniatures("proteins")[0], **settings_of(cache))
+    for tried in (transfer, lambda model, name, folder, **more: linear_probe(model, {name: folder})):
+        with pytest.raises(OptionError, match="`echonet_dynamic` has no classes"):
+            tried(run, "echonet_dynamic", folders["brain_tumor"], **settings_of(cache))
+    with pytest.raises(OptionError, match="`echonet_dynamic` has no classes"):
+        train({"echonet_dynamic": None}, cache / "none", overrides=TINY)
+    with pytest.raises(OptionError, match="`learning_rate` must be above 0, found 0"):
+        AdaptSettings(learning_rate=0)
     with pytest.raises(OptionError, match="no fields"):
         AdaptSettings(training={"learning_speed": 1})
     with pytest.raises(AccessError, match="climb train --to"):
@@ -228,6 +254,11 @@ def test_the_ten_tasks_and_the_command(tmp_path):
     assert all(name in result.stdout for name in OOD_TASKS)
     assert CliRunner().invoke(app, ["transfer", "random"]).exit_code == 2
     assert CliRunner().invoke(app, ["transfer", "random", "8", "--to", "busi", "--out", "x"]).exit_code == 2
+    for option, text in (("--seeds", "`seeds` must be"), ("--min-steps", "`min_steps` must be")):  # 0 is no default
+        asked = ["transfer", "random", "--to", "busi", "--out", str(tmp_path), "--miniature", option, "0"]
+        result = CliRunner().invoke(app, asked)
+        assert result.exit_code != 0
+        assert text in str(result.exception or "") + result.output
     places = {"--out": tmp_path, "--cache-dir": tmp_path / "c", "--feature-cache": tmp_path / "f"}
     arguments = ["transfer", "random", "--to", "brain_tumor", "--miniature", "--method", "linear", "--json"]
     arguments += ["--shots", "2", "full", "--set", "learning_rate=1e-4", "--n-bootstrap", "0"]

@@ -78,7 +78,7 @@ def _shots(name: str) -> int | None:
 
     if name == "full":
         return None
-    if not name.isdigit():
+    if not name.isdecimal():
         raise OptionError(f"`--shots` must be `full` or a number of records per class, found {name!r}.")
     return int(name)
 

@@ -141,14 +141,14 @@ def transfer(
         raise typer.BadParameter("MODEL, --to and --out are needed; `--list` shows the out-of-distribution tasks.")
     chosen = _shots(shots, more_shots or [], ["1", "full"] if miniature else ["1", "8", "32", "full"])
     settings = AdaptSettings(
-        epochs=epochs, min_steps=min_steps or (20 if miniature else 100), batch_size=batch_size, learning_rate=lr,
-        training=_values(training_set or []),
+        epochs=epochs, min_steps=(20 if miniature else 100) if min_steps is None else min_steps,
+        batch_size=batch_size, learning_rate=lr, training=_values(training_set or []),
     )  # fmt: skip
     with named_sources([to], out, cache_dir, miniature=miniature, n=miniature_n) as (folders, cache):
         ((name, folder),) = folders.items()
         rows = run(
             model, name, folder, shots=chosen,
-            seeds=seeds or (2 if miniature else 5), method=method, against=against,  # type: ignore[arg-type]
+            seeds=(2 if miniature else 5) if seeds is None else seeds, method=method, against=against,  # type: ignore[arg-type]
             recipe=recipe or ("quickstart" if miniature else None), overrides=recipe_set or [], settings=settings,
             split=split, trained_data=parse_sources(trained) if trained else None, allow_seen=allow_seen,
             output_dir=out, n_bootstrap=n_bootstrap, feature_cache=feature_cache, cache_dir=cache, num_proc=num_proc,

@@ -46,7 +46,7 @@ def delong_test(
         than two groups that hold a positive or a negative row. Two scores that rank the same give `z` 0 and `p` 1.
 
     Raises:
-        SchemaError: the shapes differ, an outcome is not 0 or 1, or a score is NaN.
+        SchemaError: the shapes differ, an outcome is not 0 or 1, a score is NaN, or a row has no group.
         OptionError: `confidence` outside (0, 1).
 
     Example:
@@ -63,7 +63,9 @@ def delong_test(
         refuse_nan(scores, name)
     if groups is not None and len(groups) != len(outcomes):
         raise SchemaError(f"`groups` must have one entry per row, {len(outcomes)}, found {len(groups)}.")
-    codes = np.arange(len(outcomes)) if groups is None else codes_of(list(groups))[0]
+    rows = np.arange(len(outcomes))
+    clusters = group_codes(None if groups is None else list(groups), rows)
+    codes = rows if clusters is None else clusters
     keys = ("auc_a", "auc_b", "difference", "standard_error", "low", "high", "z", "p")
     result = dict.fromkeys(keys, math.nan)
     if not outcomes.any() or outcomes.all():

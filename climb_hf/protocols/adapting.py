@@ -62,6 +62,8 @@ class AdaptSettings:
         for name in ("epochs", "min_steps", "batch_size", "lora_rank"):
             if getattr(self, name) < 1:
                 raise OptionError(f"`{name}` must be at least 1, found {getattr(self, name)!r}.")
+        if self.learning_rate is not None and not self.learning_rate > 0:
+            raise OptionError(f"`learning_rate` must be above 0, found {self.learning_rate!r}.")
         known = {item.name for item in dataclasses.fields(ClimbTrainingArguments) if item.init}
         if unknown := sorted(set(self.training) - known):
             raise OptionError(f"{unknown} are no fields of `ClimbTrainingArguments`; see `climb train --help`.")

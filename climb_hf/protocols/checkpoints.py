@@ -8,7 +8,15 @@ from climb_hf.errors import AccessError, OptionError
 from climb_hf.models.catalogue import ModelEntry, entry_of
 from climb_hf.registry import get_source
 
-__all__ = ["architecture_name", "architecture_of", "build_model", "build_processor", "check_inputs", "load_checkpoint"]
+__all__ = [
+    "architecture_name",
+    "architecture_of",
+    "build_model",
+    "build_processor",
+    "check_classes",
+    "check_inputs",
+    "load_checkpoint",
+]
 
 #: Families of sources by what a model reads.
 _FAMILIES = {
@@ -18,6 +26,20 @@ _FAMILIES = {
     "graph": ("graph",),
     "multimodal": ("multimodal", "text-image", "image", "frames", "signal"),
 }
+
+
+def check_classes(names: Sequence[str]) -> None:
+    """Check that some sources have classes to learn, before any of them is built.
+
+    Args:
+        names (`Sequence[str]`): sources.
+
+    Raises:
+        OptionError: a source without classes.
+    """
+    for name in names:
+        if not get_source(name).concepts:
+            raise OptionError(f"`{name}` has no classes, so no classifier can learn from it; choose another source.")
 
 
 def check_inputs(entry: ModelEntry, processor: Any, names: Sequence[str]) -> None:  # noqa: ANN401 - any processor

@@ -68,6 +68,7 @@ class _Rows:
     values: "np.ndarray"
     n_left_out: int
     counts: dict[str, int] = field(default_factory=dict)
+    short: dict[str, int] = field(default_factory=dict)
 
 
 def fuse(
@@ -242,6 +243,7 @@ def _sample(plan: _Plan, rows: _Rows, run: _Run) -> _Rows:
         dataset=rows.dataset.select(sample.positions),
         values=rows.values[sample.positions],
         counts=sample.counts,
+        short=sample.short,
     )
 
 
@@ -295,7 +297,7 @@ def _one(plan: _Plan, run: _Run) -> "list[ResultRow]":
     logger.info("%s: training on %s records", run.name, len(train.dataset))
     trainer.train()
     predictions = trainer.predict_rows(test.dataset)["scores"][:, 0]
-    settings = {
+    settings: dict[str, Any] = {
         "task": plan.task.name,
         "strategy": run.strategy if len(run.modalities) > 1 else "alone",
         "modalities": list(run.modalities),
@@ -303,10 +305,13 @@ def _one(plan: _Plan, run: _Run) -> "list[ResultRow]":
         "encoders": encoders.names,
         "frozen": list(model.config.frozen),
         "n_train": len(train.dataset),
-        **(
-            {"n_train_by_class": train.counts, "positive_weight": model.config.positive_weight} if train.counts else {}
-        ),
     }
+    if train.counts:
+        settings |= {
+            "n_train_by_class": train.counts,
+            "short_classes": train.short,
+            "positive_weight": model.config.positive_weight,
+        }
     facts = {**plan.facts, "model": run.name, "seed": run.seed}
     results = _score(plan, test, predictions, {**facts, "settings": settings})
     if trainer.is_world_process_zero():

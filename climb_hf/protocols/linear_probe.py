@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from climb_hf.protocols.checkpoints import check_classes
 from climb_hf.protocols.data import Sources, is_synthetic, load_parts, model_classes
 from climb_hf.protocols.encoders import Encoder, load_encoder
 from climb_hf.protocols.features import Features, extract_features
@@ -82,6 +83,7 @@ def linear_probe(
     from climb_hf.results import write_results
     from climb_hf.training.evaluation import save_rows
 
+    check_classes(list(sources))
     encoder = checkpoint if isinstance(checkpoint, Encoder) else load_encoder(checkpoint)
     settings = settings or ProbeSettings()
     options = data_options(encoder.facts) if options is None else options

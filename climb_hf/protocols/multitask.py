@@ -8,10 +8,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from climb_hf.errors import AccessError
 from climb_hf.hub.training_file import read_training, write_training
 from climb_hf.mixture import combine, label_schemes, source_options
 from climb_hf.models.catalogue import entry_of
-from climb_hf.protocols.checkpoints import architecture_of, build_model, build_processor, check_inputs, load_checkpoint
+from climb_hf.protocols.checkpoints import (
+    architecture_of,
+    build_model,
+    build_processor,
+    check_classes,
+    check_inputs,
+    load_checkpoint,
+)
 from climb_hf.protocols.data import Sources, data_fingerprint, is_synthetic, load_parts, model_classes
 from climb_hf.protocols.demographics import demographics
 from climb_hf.provenance import provenance
@@ -75,7 +83,7 @@ def train(
         `Run`.
 
     Raises:
-        AccessError: the raw data of a source is missing.
+        AccessError: the raw data of a source is missing, or there is no checkpoint to go on from.
         OptionError: a key of the recipe does not exist, or a source that the model cannot read.
         TrainingError: the loss is no longer finite; the records of the batch are named.
     """
@@ -83,6 +91,11 @@ def train(
 
     from climb_hf.hub import save_checkpoint
 
+    if resume and not is_begun(output_dir):
+        raise AccessError(
+            f"`{Path(output_dir) / 'trainer'}` holds no checkpoint to go on from; start without `--resume`."
+        )
+    check_classes(list(sources))
     settings = load_recipe(recipe, overrides)
     settings.pop("search", None)  # what could be tried is no part of what was done
     data = settings["data"]
@@ -122,6 +135,22 @@ def train(
         write_training(folder, facts, settings, trainer.state.log_history)
     trainer.accelerator.wait_for_everyone()
     return Run(folder, trainer.state.log_history, facts)
+
+
+def is_begun(output_dir: str | Path) -> bool:
+    """Whether a run has saved a checkpoint that it can go on from.
+
+    Args:
+        output_dir (`str` or `Path`): of `train`.
+
+    Returns:
+        `bool`.
+
+    Example:
+        >>> is_begun("no/such/folder")
+        False
+    """
+    return any((Path(output_dir) / "trainer").glob("checkpoint-*"))
 
 
 def _options(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from climb_hf.errors import OptionError
 from climb_hf.protocols.data import Sources
-from climb_hf.protocols.multitask import Run, train
+from climb_hf.protocols.multitask import Run, is_begun, train
 from climb_hf.training.recipes import load_recipe
 
 __all__ = ["SEARCH_FILE", "Search", "search"]
@@ -57,7 +57,8 @@ def search(
         output_dir (`str` or `Path`): `TO/search/<values>` per run, `TO/model` the chosen one, `TO/search.json`.
         recipe (`str` or `Path`): a recipe with a section `search`.
         overrides (`Sequence[str]`, *optional*): `section.key=value`; a key given here is not searched.
-        **options: further arguments of `climb_hf.protocols.multitask.train`.
+        **options: further arguments of `climb_hf.protocols.multitask.train`; `resume` goes on with the runs that have
+            begun, and starts the others.
 
     Returns:
         `Search`.
@@ -72,13 +73,16 @@ def search(
     if not grid:
         raise OptionError(f"the recipe `{recipe}` has no values to try; give it a section `search`.")
     output_dir, table, runs = Path(output_dir), [], {}
+    resume = options.pop("resume", False)
     for values in itertools.product(*grid.values()):
         setting = dict(zip(grid, values, strict=True))
         folder = ",".join(f"{key.rpartition('.')[2]}={value:g}" if isinstance(value, float) else f"{key}={value}"
                           for key, value in setting.items())  # fmt: skip
+        place = output_dir / "search" / folder
         chosen = [*overrides, *(f"{key}={json.dumps(value)}" for key, value in setting.items())]
         try:
-            runs[folder] = train(sources, output_dir / "search" / folder, recipe=recipe, overrides=chosen, **options)
+            options["resume"] = resume and is_begun(place)
+            runs[folder] = train(sources, place, recipe=recipe, overrides=chosen, **options)
             loss = _held_out_loss(runs[folder].history)
         except TrainingError as error:
             logger.warning("%s: %s", folder, error)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from climb_hf.errors import AccessError
 from climb_hf.protocols.data import Sources
-from climb_hf.protocols.multitask import Run, evaluate, train
+from climb_hf.protocols.multitask import Run, evaluate, is_begun, train
 
 if TYPE_CHECKING:
     from climb_hf.results import ResultRow
@@ -39,8 +39,7 @@ def train_each(
         target = output_dir / name
         if resume and (target / "model" / "config.json").is_file():
             continue
-        begun = resume and (target / "trainer").is_dir() and any((target / "trainer").glob("checkpoint-*"))
-        runs[name] = train({name: folder}, target, resume=begun, **options)
+        runs[name] = train({name: folder}, target, resume=resume and is_begun(target), **options)
     return runs
 
 

@@ -6,6 +6,7 @@ a source, a register of patients or records that the checkpoint was trained on, 
 the samples. Nothing is chosen on the scored split: the last step is what is scored.
 """
 
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from climb_hf.errors import OptionError, SplitError
 from climb_hf.mixture import combine, label_schemes
 from climb_hf.protocols.adapting import METHODS, AdaptSettings, Method, adapt
 from climb_hf.protocols.aggregating import aggregate_seeds
-from climb_hf.protocols.checkpoints import architecture_name, check_inputs
+from climb_hf.protocols.checkpoints import architecture_name, check_classes, check_inputs
 from climb_hf.protocols.contamination import look_for_contamination
 from climb_hf.protocols.data import is_synthetic, load_parts, model_classes
 from climb_hf.protocols.few_shot import FewShot, few_shot, without_groups
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from climb_hf.results import ResultRow
 
 __all__ = ["FULL", "SHOTS", "transfer"]
+
+logger = logging.getLogger(__name__)
 
 FULL = "full"
 SHOTS: tuple[int | str, ...] = (1, 8, 32, FULL)
@@ -75,7 +78,8 @@ def transfer(
         split (`str`, *optional*, defaults to `"test"`): the split that is scored.
         options (`Mapping`, *optional*): options of the data by source; by default those the checkpoint was trained
             with, without its validation part.
-        trained_data (`Mapping`, *optional*): raw data of training sources by name, to look for shared records.
+        trained_data (`Mapping`, *optional*): raw data of training sources by name, to look for shared records; of a
+            checkpoint that does not say what it was trained on, all that it is compared with.
         allow_seen (`bool`, *optional*, defaults to `False`): go on although the source is not new to the checkpoint.
         output_dir (`str` or `Path`, *optional*): where `results.jsonl`, the figures and `report.html` go.
         n_bootstrap (`int`, *optional*, defaults to `1000`): resamples of the interval of each run; 0 for none.
@@ -98,17 +102,15 @@ def transfer(
 
     settings = settings or AdaptSettings()
     ks, numbers = _check(shots, seeds, method)
+    check_classes([to])
     starts = _starts(model, against, recipe, overrides)
     options = data_options(starts[0].facts) if options is None else options
     for start in starts:
         check_inputs(start.entry, start.processor, [to])
-    seen = {
-        start.name: look_for_contamination(
-            to, start.trained_on or (), target_dir=data_dir, raw=_raw_of(start, trained_data), options=options,
-            allow_seen=allow_seen, cache_dir=None if cache_dir is None else Path(cache_dir) / "climb_audit",
-        ).as_dict()
-        for start in starts
-    }  # fmt: skip
+    _check_trained(starts, trained_data or {})
+    audit = None if cache_dir is None else Path(cache_dir) / "climb_audit"
+    look: dict[str, Any] = {"target_dir": data_dir, "options": options, "allow_seen": allow_seen, "cache_dir": audit}
+    seen = {start.name: _seen(start, to, trained_data or {}, look) for start in starts}
     given: dict[str, Any] = {"cache_dir": cache_dir, "num_proc": num_proc}
     train, test = (load_parts({to: data_dir}, part, options, **given)[to] for part in ("train", split))
     run = _Transfer(to, train, test, method, settings, options, n_bootstrap, feature_cache)
@@ -158,8 +160,32 @@ def _starts(
     return [first, second]
 
 
-def _raw_of(start: Start, raw: Mapping[str, str | Path | None] | None) -> dict[str, str | Path | None]:
-    return {name: folder for name, folder in (raw or {}).items() if name in (start.trained_on or ())}
+def _check_trained(starts: Sequence[Start], raw: Mapping[str, str | Path | None]) -> None:
+    """Refuse raw data that no checkpoint would be compared with."""
+    if any(start.trained_on is None for start in starts):
+        return
+    known = sorted({name for start in starts for name in start.trained_on or ()})
+    if strangers := sorted(set(raw) - set(known)):
+        raise OptionError(
+            f"raw data of training sources is given of {', '.join(strangers)}, but the checkpoint was trained on "
+            f"{', '.join(known) or 'none'}."
+        )
+
+
+def _seen(
+    start: Start, to: str, raw: Mapping[str, str | Path | None], options: Mapping[str, Any]
+) -> dict[str, list[str]]:
+    """What a checkpoint has seen of a source; where its training is unknown, by what the caller names."""
+    if start.trained_on is None:
+        logger.warning(
+            "`%s` does not say what it was trained on, so only the sources that `--trained NAME=DIR` names are "
+            "compared with `%s`", start.name, to,
+        )  # fmt: skip
+        if not raw:
+            return {"reasons": [], "checked": []}
+    trained_on = tuple(raw) if start.trained_on is None else start.trained_on
+    own = {name: folder for name, folder in raw.items() if name in trained_on}
+    return look_for_contamination(to, trained_on, raw=own, **options).as_dict()
 
 
 class _Transfer:

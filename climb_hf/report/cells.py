@@ -127,7 +127,7 @@ def cells_of(results: Results, names: Names) -> list[Cell]:
         `list[Cell]`: numbers of the rows, then averages that no single file holds.
 
     Raises:
-        SchemaError: a number stands twice with the same seed; both files are named.
+        SchemaError: a number stands twice with the same seed, or with and without one; both files are named.
     """
     placed: dict[Place, list[Found]] = defaultdict(list)
     for item in results.found:
@@ -162,6 +162,7 @@ def _with_sources(cells: Sequence[Cell]) -> list[Cell]:
 
 def _refuse_repeats(placed: Mapping[Place, Sequence[Found]]) -> None:
     for place, own in placed.items():
+        _refuse_unknown_seeds(place, own)
         seen: dict[int | None, Found] = {}
         for item in own:
             first = seen.setdefault(item.row.seed, item)
@@ -177,6 +178,18 @@ def _refuse_repeats(placed: Mapping[Place, Sequence[Found]]) -> None:
                 )
 
 
+def _refuse_unknown_seeds(place: Place, own: Sequence[Found]) -> None:
+    unknown = [item for item in own if item.row.seed is None]
+    known = [item for item in own if item.row.seed is not None]
+    if place.level == "source" and unknown and known:
+        key = place.key
+        raise SchemaError(
+            f"`{key.metric}` of `{key.dataset}` by `{key.model}` stands without a seed in `{unknown[0].file}` and "
+            f"with seed {known[0].row.seed} in `{known[0].file}`, so they may be one run. Leave one file out, or name "
+            "the models apart."
+        )
+
+
 def _head(place: Place) -> tuple[object, ...]:
     """What the sources of one average have in common."""
     key = dataclasses.replace(place.key, dataset="", metric="", finetune="")
@@ -184,13 +197,19 @@ def _head(place: Place) -> tuple[object, ...]:
 
 
 def _spread(placed: Mapping[Place, Sequence[Found]]) -> set[tuple[object, ...]]:
-    """Models whose sources stand in several files of one seed, so that no file holds their averages."""
+    """Models whose averages no file holds: their sources stand in several files of one seed, or differ by seed."""
     files: dict[tuple[object, ...], dict[int | None, set[Path]]] = defaultdict(lambda: defaultdict(set))
+    sources: dict[tuple[object, ...], dict[int | None, set[str]]] = defaultdict(lambda: defaultdict(set))
     for place, own in placed.items():
         if place.level == "source":
             for item in own:
                 files[_head(place)][item.row.seed].add(item.file)
-    return {head for head, by_seed in files.items() if any(len(own) > 1 for own in by_seed.values())}
+                sources[_head(place)][item.row.seed].add(item.row.source)
+    return {
+        head
+        for head, by_seed in files.items()
+        if any(len(own) > 1 for own in by_seed.values()) or len(set(map(frozenset, sources[head].values()))) > 1
+    }
 
 
 def _cell(place: Place, own: Sequence[Found]) -> Cell:

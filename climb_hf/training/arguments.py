@@ -48,6 +48,8 @@ class ClimbTrainingArguments(TrainingArguments):
         class_weighting (`str`, *optional*, defaults to `"none"`):
             `"inverse_frequency"` weights the terms of multi-label rows by 1 / frequency of the class over the training
             rows (`climb_hf.training.losses.class_weights_from_counts`).
+        max_warmup_share (`float`, *optional*, defaults to `1.0`):
+            the warm-up takes at most this share of all steps, in (0, 1]: a small source is done before 500 steps.
         n_bootstrap (`int`, *optional*, defaults to `0`):
             resamples of the patient-cluster bootstrap at evaluation; 0 for no intervals.
         confidence (`float`, *optional*, defaults to `0.95`):
@@ -84,6 +86,9 @@ class ClimbTrainingArguments(TrainingArguments):
     num_frames: int | None = field(default=None, metadata={"help": "At most this many frames per row."})
     class_weighting: Literal["none", "inverse_frequency"] = field(
         default="none", metadata={"help": "Weights of the classes in multi-label rows."}
+    )
+    max_warmup_share: float = field(
+        default=1.0, metadata={"help": "The warm-up takes at most this share of all steps."}
     )
     n_bootstrap: int = field(default=0, metadata={"help": "Bootstrap resamples at evaluation; 0 for no intervals."})
     confidence: float = field(default=0.95, metadata={"help": "Level of the bootstrap intervals."})
@@ -126,6 +131,8 @@ class ClimbTrainingArguments(TrainingArguments):
             raise OptionError(f"`optimizer_kwargs` must be a dictionary, found {self.optimizer_kwargs!r}.")
         if not self.temperature > 0:
             raise OptionError(f"`temperature` must be above 0, found {self.temperature}.")
+        if not 0 < self.max_warmup_share <= 1:
+            raise OptionError(f"`max_warmup_share` must be in (0, 1], found {self.max_warmup_share}.")
         if self.n_bootstrap < 0 or not 0 < self.confidence < 1:
             raise OptionError(
                 f"`n_bootstrap` must be 0 or more and `confidence` in (0, 1), found {self.n_bootstrap} and "
@@ -145,6 +152,17 @@ class ClimbTrainingArguments(TrainingArguments):
         for name, value, reason in wanted:
             if getattr(self, name, value) != value:
                 raise OptionError(f"`{name}` must stay {value!r}, found {getattr(self, name)!r}: {reason}.")
+
+    def get_warmup_steps(self, num_training_steps: int) -> int:
+        """Return the steps of the warm-up: those of `warmup_steps`, at most `max_warmup_share` of all.
+
+        Args:
+            num_training_steps (`int`): steps of the run.
+
+        Returns:
+            `int`.
+        """
+        return min(super().get_warmup_steps(num_training_steps), int(self.max_warmup_share * num_training_steps))
 
     @property
     def has_accelerator(self) -> bool:

@@ -147,15 +147,7 @@ class ClimbFusionConfig(VocabularyConfig):
         given = {name: encoders.pop(name, None) for name in MODALITIES}
         configs = {name: getattr(one, "config", one) for name, one in given.items() if one is not None}
         parts = {f"{name}_config": one.to_dict() for name, one in configs.items()}
-        frozen = encoders.pop("frozen", ["text"])
-        return cls(
-            **{
-                "modalities": list(configs),
-                "frozen": [name for name in frozen if name in configs],
-                **parts,
-                **encoders,
-            }
-        )
+        return cls(**{"modalities": list(configs), **parts, **encoders})
 
     def _check_modalities(self) -> None:
         for key in ("modalities", "frozen"):

@@ -2,6 +2,7 @@
 
 import pytest
 
+import climb_hf
 from climb_hf.errors import OptionError
 from climb_hf.provenance import recipe_hash
 from climb_hf.training.optimizers import optimizer_class
@@ -29,6 +30,15 @@ def test_paper_vision_holds_the_published_values():
     assert kwargs["precondition_schedule"] == pytest.approx([1 / 3, 9])
     assert (kwargs["precondition_frequency"], kwargs["max_precond_dim"], kwargs["merge_dims"]) == (2, 2048, True)
     assert (training["num_train_epochs"], training["warmup_steps"]) == (5, 500)
+
+
+@pytest.mark.parametrize("name", ["paper_vision", "rq1/vision"])
+def test_recipes_of_the_paper_take_its_splits(name):
+    options = load_recipe(name)["data"]["options"]
+    sources = [climb_hf.get_source(own) for own in climb_hf.list_sources(benchmark="climb")]
+    having = {own.name for own in sources if own.family in ("image", "frames") and "paper" in own.splits}
+    lists = {"ham10000", "isic2020", "inspect"}  # need a file that the user has to get
+    assert {own for own, chosen in options.items() if chosen.get("split_by") == "paper"} == having - lists
 
 
 @pytest.mark.parametrize("name", ["quick", "quickstart", "paper_vision"])

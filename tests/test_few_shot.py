@@ -77,6 +77,11 @@ def test_multi_label_rows_count_for_each_class_and_for_none():
     assert 2 <= len(sample.positions) <= 3
     larger = few_shot(labels, ids, ids, 2, classes=["a", "b"], multi_label=True)
     assert set(sample.positions) <= set(larger.positions)
+    sure = few_shot(labels, ids, ids, 9, classes=["a", "b"], multi_label=True, uncertain=[["a"], ["c"]] * 3)
+    free = few_shot(labels, ids, ids, 9, classes=["a", "b"], multi_label=True)
+    open_rows = {row for row in free.positions if not labels[row] and row % 2 == 0}
+    assert open_rows
+    assert set(sure.positions) == set(free.positions) - open_rows
     full = few_shot([["a"], ["b"]], ids[:2], ids[:2], 1, classes=["a", "b"], multi_label=True)
     assert full.short == {}
 

@@ -175,6 +175,18 @@ def test_a_dry_run_trains_and_scores_on_synthetic_data_and_says_so(tmp_path):
     assert all(row.synthetic for row in rows)
 
 
+def test_rows_of_a_source_come_several_times_in_an_epoch(sources, cache, tmp_path):
+    once = train(sources, tmp_path / "a", overrides=TINY, cache_dir=cache)
+    twice = train(sources, tmp_path / "b", overrides=[*TINY, "data.repeat={brain_tumor: 3}"], cache_dir=cache)
+    assert twice.facts["n_examples"] == once.facts["n_examples"]
+    steps = [run.history[-1]["step"] for run in (once, twice)]
+    assert steps[1] > steps[0]
+    with pytest.raises(
+        OptionError, match=r"`data.repeat` must give whole numbers from 1 on, found \{'brain_tumor': 0"
+    ):
+        train(sources, tmp_path / "c", overrides=[*TINY, "data.repeat={brain_tumor: 0}"], cache_dir=cache)
+
+
 def test_scores_on_a_miniature_are_synthetic_whatever_the_checkpoint_says(tmp_path):
     folders = miniature_sources(["proteins"], tmp_path, n=8)
     assert is_synthetic(folders)

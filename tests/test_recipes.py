@@ -30,6 +30,11 @@ def test_paper_vision_holds_the_published_values():
     assert kwargs["precondition_schedule"] == pytest.approx([1 / 3, 9])
     assert (kwargs["precondition_frequency"], kwargs["max_precond_dim"], kwargs["merge_dims"]) == (2, 2048, True)
     assert (training["num_train_epochs"], training["warmup_steps"]) == (5, 500)
+    data = load_recipe("paper_vision")["data"]
+    frames = {
+        name for name in climb_hf.list_sources(benchmark="climb") if climb_hf.get_source(name).family == "frames"
+    }
+    assert data["repeat"] == dict.fromkeys(frames - {"echonet_dynamic"}, 20)  # which has no classes
 
 
 @pytest.mark.parametrize("name", ["paper_vision", "rq1/vision"])

@@ -302,6 +302,12 @@ def test_open_pmc_tables(cells):
     assert f1["average"].startswith("80.00")
 
 
+def test_files_without_a_result_are_refused(tmp_path):
+    (tmp_path / "results.jsonl").write_text("")
+    with pytest.raises(SchemaError, match="there is no result in"):
+        write_benchmark_report([tmp_path], tmp_path / "report")
+
+
 def test_the_report_is_one_page_that_needs_nothing_else(tmp_path):
     rows = vision_run(synthetic=True)
     rows += [

@@ -43,7 +43,8 @@ def delong_test(
     Returns:
         `dict`: `auc_a`, `auc_b`, `difference` (a - b), `standard_error`, `low` and `high` of the normal interval, `z`,
         two-sided `p`. All NaN where an outcome is absent; standard error, interval, `z` and `p` are NaN with fewer
-        than two groups that hold a positive or a negative row. Two scores that rank the same give `z` 0 and `p` 1.
+        than two groups that hold a positive or a negative row, and where the areas differ but no row varies (scores
+        all right and all wrong): that says nothing of chance. Scores of equal rank give `z` 0 and `p` 1.
 
     Raises:
         SchemaError: the shapes differ, an outcome is not 0 or 1, a score is NaN, or a row has no group.
@@ -74,7 +75,7 @@ def delong_test(
     areas = [float(above.mean()) for above, _ in placements]
     result.update(auc_a=areas[0], auc_b=areas[1], difference=areas[0] - areas[1])
     variance = _variance_of_difference(outcomes, codes, placements, areas)
-    if not math.isnan(variance):
+    if variance > 0 or (variance == 0 and result["difference"] == 0):
         result.update(_normal_test(result["difference"], variance, confidence))
     return result
 
@@ -117,7 +118,7 @@ def _normal_test(difference: float, variance: float, confidence: float) -> dict[
 
     error = math.sqrt(variance)
     reach = NormalDist().inv_cdf(0.5 + confidence / 2) * error
-    z = difference / error if error else 0.0 if not difference else math.copysign(math.inf, difference)
+    z = difference / error if error else 0.0
     p = math.erfc(abs(z) / math.sqrt(2))
     return {"standard_error": error, "low": difference - reach, "high": difference + reach, "z": z, "p": p}
 

@@ -14,7 +14,7 @@ from climb_hf.vocabulary import concepts, string_vocabulary
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["data_fingerprint", "is_synthetic", "load_parts", "model_classes", "parse_sources"]
+__all__ = ["data_fingerprint", "is_synthetic", "load_parts", "model_classes", "parse_sources", "repeat_rows"]
 
 Sources = Mapping[str, str | Path | None]
 
@@ -83,6 +83,33 @@ def load_parts(
         elif is_required:
             raise SplitError(f"{name}: there is no split `{wanted}`, only {list(dataset)}; choose another `split`.")
     return parts
+
+
+def repeat_rows(parts: "Mapping[str, Dataset]", times: Mapping[str, int]) -> "dict[str, Dataset]":
+    """Repeat the rows of some sources, so that an epoch holds them several times.
+
+    Args:
+        parts (`Mapping[str, Dataset]`): rows by source.
+        times (`Mapping[str, int]`): how often, by source; sources that are not among the parts are passed over.
+
+    Returns:
+        `dict[str, Dataset]`: nothing is copied, the rows are named again.
+
+    Raises:
+        OptionError: a number below 1, or none.
+
+    Example:
+        >>> from datasets import Dataset
+        >>> repeat_rows({"a": Dataset.from_dict({"id": ["1", "2"]})}, {"a": 2})["a"]["id"][:]
+        ['1', '2', '1', '2']
+    """
+    wrong = {name: number for name, number in times.items() if type(number) is not int or number < 1}
+    if wrong:
+        raise OptionError(f"`data.repeat` must give whole numbers from 1 on, found {wrong}.")
+    return {
+        name: part if times.get(name, 1) == 1 else part.select(list(range(len(part))) * times[name])
+        for name, part in parts.items()
+    }
 
 
 def model_classes(

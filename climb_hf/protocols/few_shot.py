@@ -39,6 +39,7 @@ def few_shot(
     *,
     classes: Sequence[str],
     multi_label: bool = False,
+    uncertain: Sequence[Sequence[str]] | None = None,
     seed: int = 0,
 ) -> FewShot:
     """Draw k rows per class.
@@ -57,6 +58,8 @@ def few_shot(
         classes (`Sequence[str]`): the classes to draw from; other labels are not looked at.
         multi_label (`bool`, *optional*, defaults to `False`): whether a row may have any number of classes. Rows of
             single-label sources without exactly one are left out.
+        uncertain (`Sequence[Sequence[str]]`, *optional*): classes of every row that may or may not hold; a row that
+            has only such ones is not drawn as one without any class.
         seed (`int`, *optional*, defaults to `0`): another seed gives another sample.
 
     Returns:
@@ -79,7 +82,7 @@ def few_shot(
             f"`labels`, `groups` and `ids` must have one entry per row, found {len(labels)}, {len(groups)} and "
             f"{len(ids)}."
         )
-    pools = _pools(labels, classes, multi_label)
+    pools = _pools(labels, classes, multi_label, uncertain or [()] * len(labels))
     chosen: dict[str, list[int]] = {}
     for name, rows in pools.items():
         chosen[name] = rows if k is None else _ordered(rows, groups, ids, seed, name)[:k]
@@ -95,14 +98,17 @@ def few_shot(
     return FewShot(positions, counts, short)
 
 
-def _pools(labels: Sequence[Sequence[str]], classes: Sequence[str], multi_label: bool) -> dict[str, list[int]]:
+def _pools(
+    labels: Sequence[Sequence[str]], classes: Sequence[str], multi_label: bool, uncertain: Sequence[Sequence[str]]
+) -> dict[str, list[int]]:
     pools: dict[str, list[int]] = {name: [] for name in classes}
     if multi_label:
         pools[NONE_OF_THEM] = []
     for row, own in enumerate(labels):
         positive = [name for name in dict.fromkeys(own or ()) if name in pools and name != NONE_OF_THEM]
         if multi_label:
-            for name in positive or [NONE_OF_THEM]:
+            is_open = not positive and any(name in pools for name in uncertain[row] or ())
+            for name in positive or ([] if is_open else [NONE_OF_THEM]):
                 pools[name].append(row)
         elif len(positive) == 1:
             pools[positive[0]].append(row)

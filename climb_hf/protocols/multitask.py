@@ -20,7 +20,14 @@ from climb_hf.protocols.checkpoints import (
     check_inputs,
     load_checkpoint,
 )
-from climb_hf.protocols.data import Sources, data_fingerprint, is_synthetic, load_parts, model_classes
+from climb_hf.protocols.data import (
+    Sources,
+    data_fingerprint,
+    is_synthetic,
+    load_parts,
+    model_classes,
+    repeat_rows,
+)
 from climb_hf.protocols.demographics import demographics
 from climb_hf.provenance import provenance
 from climb_hf.results import WITHOUT_DUPLICATES, ResultRow, rows_from_metrics, write_results
@@ -114,21 +121,11 @@ def train(
         )
         if part
         else None
-        for part in (parts, held_out)
+        for part in (repeat_rows(parts, data.get("repeat") or {}), held_out)
     ]
     trainer = _trainer(settings, Path(output_dir), model, processor, (mixed[0], mixed[1]))
     trainer.train(resume_from_checkpoint=True if resume else None)
-    facts = {
-        "sources": list(sources),
-        "recipe": settings["name"],
-        "seed": trainer.args.seed,
-        "n_examples": {name: len(part) for name, part in parts.items()},
-        "data_fingerprints": {name: data_fingerprint(part) for name, part in parts.items()},
-        "options": {name: source_options(name, _options(data)) for name in sources},
-        "synthetic": synthetic or is_synthetic(sources),
-        "date": datetime.now(UTC).date().isoformat(),
-        "versions": provenance(),
-    }
+    facts = _training_facts(settings, sources, parts, seed=trainer.args.seed, synthetic=synthetic)
     folder = Path(output_dir) / "model"
     if trainer.is_world_process_zero():
         save_checkpoint(folder, trainer.model, processor, recipe=settings, training=facts)
@@ -151,6 +148,23 @@ def is_begun(output_dir: str | Path) -> bool:
         False
     """
     return any((Path(output_dir) / "trainer").glob("checkpoint-*"))
+
+
+def _training_facts(
+    settings: Mapping[str, Any], sources: Sources, parts: "Mapping[str, Dataset]", *, seed: int, synthetic: bool
+) -> dict[str, Any]:
+    options = _options(settings["data"])
+    return {
+        "sources": list(sources),
+        "recipe": settings["name"],
+        "seed": seed,
+        "n_examples": {name: len(part) for name, part in parts.items()},
+        "data_fingerprints": {name: data_fingerprint(part) for name, part in parts.items()},
+        "options": {name: source_options(name, options) for name in sources},
+        "synthetic": synthetic or is_synthetic(sources),
+        "date": datetime.now(UTC).date().isoformat(),
+        "versions": provenance(),
+    }
 
 
 def _options(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

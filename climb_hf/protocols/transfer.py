@@ -210,7 +210,9 @@ class _Transfer:
         self.n_shared = len(train) - len(kept)
         self.train, self.test = (train if not self.n_shared else train.select(kept)), test
         names = train.features["labels"].feature.names
-        self.labels = [[names[label] for label in own or []] for own in self.train["labels"]]
+        self.labels, self.uncertain = (
+            [[names[label] for label in own or []] for own in self.train[column]] for column in ("labels", "uncertain")
+        )
         self.ids, self.groups = list(self.train["id"]), list(self.train["group"])
         self.duplicates = duplicates_of(test)
 
@@ -237,7 +239,7 @@ class _Transfer:
         classes = model_classes([self.to], self.options)
         return few_shot(
             self.labels, self.groups, self.ids, k, classes=classes["source_classes"][self.to],
-            multi_label=classes["source_multi_label"][self.to], seed=seed,
+            multi_label=classes["source_multi_label"][self.to], uncertain=self.uncertain, seed=seed,
         )  # fmt: skip
 
     def _one(

@@ -91,7 +91,7 @@ def find_results(paths: Sequence[str | Path]) -> Results:
 
     Raises:
         AccessError: a path is not there, or a folder holds no results.
-        SchemaError: a file of another format version; the message names file and line.
+        SchemaError: a file of another format version; the message names file and line. Or not one result.
     """
     from climb_hf.results import read_results
 
@@ -113,7 +113,10 @@ def find_results(paths: Sequence[str | Path]) -> Results:
         else:
             raise AccessError(f"`{given}` is not there; give results.jsonl files, or folders that hold some.")
     files = list(dict.fromkeys(files))
-    return Results(tuple(Found(row, file) for file in files for row in read_results(file)), tuple(files))
+    found = tuple(Found(row, file) for file in files for row in read_results(file))
+    if files and not found:
+        raise SchemaError(f"there is no result in {', '.join(f'`{file}`' for file in files)}; write some first.")
+    return Results(found, tuple(files))
 
 
 def cells_of(results: Results, names: Names) -> list[Cell]:

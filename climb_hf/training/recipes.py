@@ -27,8 +27,8 @@ _SECTIONS = ("model", "processor", "data", "training")
 _TOP = ("name", "description", "search", *_SECTIONS)
 #: `model`: besides the fields of the model's configuration.
 _MODEL = ("type", "preset", "checkpoint", "pretrained")
-#: `data`: arguments of `climb_hf.load_mixture`, and the splits to train and evaluate on.
-_DATA = ("sources", "options", "vocabulary", "num_proc", "streaming", "train_split", "eval_split")
+#: `data`: arguments of `climb_hf.load_mixture`, the splits to train and evaluate on, how often rows come in an epoch.
+_DATA = ("sources", "options", "vocabulary", "num_proc", "streaming", "train_split", "eval_split", "repeat")
 #: `model` and `data` of contrastive training; the towers are checked by `climb_hf.models.dual_encoder`.
 _PAIR_MODEL = ("type", "image", "text", "projection_dim", "logit_scale_init_value")
 _PAIR_DATA = ("options", "train_split", "held_out")

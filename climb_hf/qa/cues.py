@@ -35,7 +35,8 @@ NEXT_ONLY = frozenset({"rather than", "instead of", "as opposed to", "other than
 NOT_DENIALS = (
     "no doubt", "without doubt", "without a doubt", "without any doubt", "no question", "not only", "no longer only",
     "not just", "not merely", "without question", "no change", "no other than", "nothing but", "none other than",
-    "not surprisingly", "not uncommon", "not sure but", "no wonder",
+    "not surprisingly", "not uncommon", "not sure but", "no wonder", "cannot rule out", "can not rule out",
+    "could not rule out", "cannot exclude", "can not exclude", "could not exclude", "not rule out", "not exclude",
 )  # fmt: skip
 #: With a colon they deny the list that follows, on this line or below it.
 HEADINGS = (

@@ -22,13 +22,13 @@ def textbook_delong(y, a, b):
     return covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
 
 
-@pytest.mark.parametrize("seed", range(5))
 def test_scores_that_do_not_vary_say_nothing_of_chance():
     found = delong_test([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9], [0.9, 0.8, 0.2, 0.1])
     assert (found["auc_a"], found["auc_b"], found["difference"]) == (1.0, 0.0, 1.0)
     assert all(math.isnan(found[name]) for name in ("standard_error", "low", "high", "z", "p"))
 
 
+@pytest.mark.parametrize("seed", range(5))
 def test_delong_is_the_textbook_formula_ties_included(seed):
     generator = np.random.default_rng(seed)
     y = generator.integers(0, 2, 60)

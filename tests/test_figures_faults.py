@@ -12,6 +12,7 @@ import tarfile
 import zlib
 from pathlib import Path
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -93,6 +94,11 @@ def test_bad_pictures_are_refused_and_named(content):
         decode(content, "x")
 
 
+def refuse_to_load(folder):
+    with pytest.raises(FileNotFoundError, match="not-finished--run-climb-figures-again"):
+        datasets.load_dataset(str(folder))
+
+
 def test_bad_records_are_skipped_counted_and_named(tmp_path):
     raw = tmp_path / "raw"
     raw.mkdir()
@@ -103,7 +109,7 @@ def test_bad_records_are_skipped_counted_and_named(tmp_path):
     (raw / "broken.parquet").write_bytes(b"PAR1 and nothing")
     with pytest.raises(DamagedDataError, match=r"4 of 34 figures, packages and tables.*--max-failed"):
         make_figures(raw, tmp_path / "out", **SMALL)
-    assert not (tmp_path / "out" / "README.md").exists()
+    refuse_to_load(tmp_path / "out")
     done = make_figures(raw, tmp_path / "out", max_failed=0.2, **SMALL)
     assert done.reused == done.shards
     assert [failure["file"] for failure in done.failures] == [
@@ -162,7 +168,7 @@ def test_a_killed_run_goes_on_and_writes_the_same_bytes(tmp_path, monkeypatch):
             patched.setattr(making, "build_figure_shard", build)
             with pytest.raises(Killed):
                 make_figures(tmp_path / "raw", tmp_path / "b" / "out", **SMALL)
-        assert not (tmp_path / "b" / "out" / "README.md").exists()
+        refuse_to_load(tmp_path / "b" / "out")
     done = make_figures(tmp_path / "raw", tmp_path / "b" / "out", **SMALL)
     assert done.reused == 4
     assert tree(tmp_path / "b" / "out") == tree(tmp_path / "a" / "out")
@@ -179,7 +185,7 @@ def test_kill_9_resumes_to_the_same_bytes(tmp_path):
     wait_for(lambda: len(shards(tmp_path / "b" / "out")) > 2, what="a shard")
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
-    assert not (tmp_path / "b" / "out" / "README.md").exists()
+    refuse_to_load(tmp_path / "b" / "out")
     for target in ("b", "a"):
         again = start_command(*arguments, tmp_path / target / "out")
         assert again.wait() == 0, again.stdout.read()

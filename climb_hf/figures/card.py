@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from climb_hf.prepare.manifest import Manifest
     from climb_hf.prepare.stores import Store
 
-__all__ = ["check_panels", "refuse_other_target", "write_figure_card"]
+__all__ = ["check_panels", "refuse_other_target", "write_figure_card", "write_unfinished_card"]
 
 _CARD_FILE, _MARK = "README.md", "climb_figures"
+#: A file that is not there: `load_dataset` names it in its error.
+_UNFINISHED = "not-finished--run-climb-figures-again.parquet"
 _CITATION = "Open-PMC-18M (arXiv 2506.02738), BIOMEDICA (arXiv 2501.07171), PMC Open Access Subset"
 
 
@@ -48,6 +50,22 @@ def write_figure_card(store: "Store", manifest: "Manifest") -> None:
     gates = gate_fields([Terms(name, "data", name) for name in licences]) if closes else {}
     gate(store, gates)
     store.write(_CARD_FILE, _card_text(store.url, manifest, gates).encode())
+
+
+def write_unfinished_card(store: "Store") -> None:
+    """Write a card that names no shard, so that `load_dataset` does not take a half-built set for the whole.
+
+    Args:
+        store (`Store`): the target.
+    """
+    import yaml
+
+    from climb_hf.figures.making import NAME
+
+    files = [{"split": "train", "path": f"{NAME}/{_UNFINISHED}"}]
+    fields = {_MARK: True, "configs": [{"config_name": NAME, "default": True, "data_files": files}]}
+    text = "Not finished: run the same `climb figures` command again, and it goes on.\n"
+    store.write(_CARD_FILE, f"---\n{yaml.safe_dump(fields, sort_keys=False)}---\n\n{text}".encode())
 
 
 def check_panels(manifest: "Manifest") -> None:

@@ -247,6 +247,7 @@ def _tasks(
 
 def _check_earlier(store: "Store", header: Mapping[str, Any], *, overwrite: bool) -> None:
     """Refuse, or remove, what was made in the target otherwise."""
+    from climb_hf.figures.card import write_unfinished_card
     from climb_hf.prepare.manifest import MANIFEST_FOLDER, Manifest, manifest_path, plan_path
     from climb_hf.prepare.plan import header_differences
 
@@ -264,6 +265,7 @@ def _check_earlier(store: "Store", header: Mapping[str, Any], *, overwrite: bool
             f"{store.url}: figures were made there otherwise: {'; '.join(differences)}. Choose another target, or "
             "replace them with `--overwrite`."
         )
+    write_unfinished_card(store)
     parts = {**store.sizes(NAME), **store.sizes(f"{MANIFEST_FOLDER}/{NAME}")}
     store.delete([*([manifest_path(NAME)] if finished is not None else []), *parts])
     store.flush()
@@ -277,6 +279,7 @@ def _build(
 
     from datasets.utils import tqdm
 
+    from climb_hf.figures.card import write_unfinished_card
     from climb_hf.prepare.engines import run_tasks
     from climb_hf.prepare.manifest import manifest_path, plan_path
     from climb_hf.prepare.run import recorded, remove_strays
@@ -287,6 +290,7 @@ def _build(
     reused = len(entries)
     missing = [task for task in tasks if task.path not in entries]
     if missing or store.read(manifest_path(NAME)) is None:
+        write_unfinished_card(store)
         store.write(plan_path(NAME), json.dumps(header, sort_keys=True, ensure_ascii=False).encode())
         remove_strays(store, NAME, [task.path for task in tasks])
         total = sum(unit.size for task in tasks for unit in task.units)

@@ -5,7 +5,6 @@ size, and normalised in float32. The numbers that matter (size, statistics, fram
 the checkpoint, `preprocessor_config.json`.
 """
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, cast
@@ -301,7 +300,7 @@ class ClimbImageProcessor(BaseImageProcessor):
         mode: Literal["RGB", "L"] = "RGB" if self.num_channels == 3 else "L"
         aspect = cast(Literal["stretch", "crop", "pad"], self.resize_mode)
         height, width = size
-        larger = (math.floor(height / self.crop_pct), math.floor(width / self.crop_pct))  # as timm
+        larger = (int(height / self.crop_pct), int(width / self.crop_pct))  # rounded down, as timm
         image = load_image(_as_source(source), size=larger, mode=mode, keep_aspect=aspect)
         top, left = round((larger[0] - height) / 2), round((larger[1] - width) / 2)
         return image.reshape(*larger, self.num_channels)[top : top + height, left : left + width]

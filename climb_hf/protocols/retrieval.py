@@ -94,11 +94,8 @@ def retrieve(
         raise OptionError(
             f"`positives` must be some of {POSITIVES}, found {list(positives) if positives else unknown}."
         )
-    splits = {name: split or get_source(name).evaluation_split for name in sources}
-    overall = split or next(iter(splits.values())) if len(set(splits.values())) == 1 else "all"
+    splits, overall, of_split = _splits_of(sources, split)
     common = common_facts(checkpoint, "retrieval", overall, synthetic=synthetic or is_synthetic(sources))
-    is_published = all(own == get_source(name).evaluation_split for name, own in splits.items())
-    of_split = {"split": "evaluation"} if is_published else {}
     parts = load_pairs(sources, split, options=options or {}, cache_dir=cache_dir, num_proc=num_proc)
     model, processor = load_dual_encoder(checkpoint, device=device)
     scoring: dict[str, Any] = {"ks": ks, "ties": ties, "n_bootstrap": n_bootstrap, "seed": seed}
@@ -108,25 +105,15 @@ def retrieve(
     for name, part in parts.items():
         kept, n_left_out = _usable(name, part)
         n_left_out += sum(getattr(parts, "dropped", {}).get(name, {}).values())
-        facts = {
-            **common,
-            "split": splits[name],
-            "source": name,
-            "n_left_out": n_left_out,
-            "data_fingerprint": pair_fingerprint(kept),
-        }
+        facts = {**common, "split": splits[name], "source": name, "n_left_out": n_left_out}
+        facts["data_fingerprint"] = pair_fingerprint(kept)
         if len(kept) < 2:
             results.append(_nothing(facts, len(kept), ks[0]))
             continue
         images = embed_images(model, processor, kept, batch_size=batch_size)
         texts, n_cut = embed_texts(model, processor, kept["text"], batch_size=batch_size, max_length=max_length)
-        settings = {
-            **of_split,
-            **with_options(name, options),
-            "n_truncated": n_cut,
-            "gallery": len(kept),
-            "ties": ties,
-        }
+        settings = {**of_split, "n_truncated": n_cut, "gallery": len(kept), "ties": ties}
+        settings |= with_options(name, options)
         for kind in positives:
             keys = _keys(kept, kind)
             if kind == "text" and len(set(kept["text"])) == len(kept):
@@ -144,6 +131,14 @@ def retrieve(
 
         write_results(Path(output_dir) / "results.jsonl", results)
     return results
+
+
+def _splits_of(sources: Sources, split: str | None) -> tuple[dict[str, str], str, dict[str, str]]:
+    """Split scored of each source, split of the averages, and the setting that says they are the published ones."""
+    published = {name: get_source(name).evaluation_split for name in sources}
+    splits = dict.fromkeys(sources, split) if split else published
+    overall = "all" if len(set(splits.values())) > 1 else next(iter(splits.values()))
+    return splits, overall, {"split": "evaluation"} if splits == published else {}
 
 
 def _usable(name: str, part: "Dataset") -> "tuple[Dataset, int]":

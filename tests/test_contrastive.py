@@ -249,6 +249,11 @@ def test_options_that_contradict_are_refused(tmp_path):
     ):
         with pytest.raises(OptionError, match=message):
             ContrastiveTrainingArguments(str(tmp_path), use_cpu=True, **fields)
+    for name in ("contrastive_batch_size", "per_device_train_batch_size"):
+        with pytest.raises(OptionError, match="must hold at least 2 pairs, found 1"):
+            ContrastiveTrainingArguments(str(tmp_path), use_cpu=True, **{name: 1})
+    with pytest.raises(OptionError, match="leaves no batch: an epoch has 7 rows, a batch 8"):
+        make_trainer(tmp_path, make_pairs(7), dataloader_drop_last=True).train()
     model = make_model()
     model.extra = nn.BatchNorm1d(2)
     with pytest.raises(OptionError, match="the model has batch norm"):
@@ -271,6 +276,15 @@ def test_resumes_exactly(tmp_path):
     assert curve(again) == curve(whole)
     for one, other in zip(whole.model.parameters(), again.model.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_dropped_batches_are_not_trained_on(tmp_path):
+    sizes = []
+    trainer = make_trainer(tmp_path, make_pairs(22), dataloader_drop_last=True, gradient_accumulation_steps=2)
+    trainer.model.register_forward_hook(lambda module, args, outputs: sizes.append(len(outputs.text_embeds)))
+    trainer.train()
+    assert sizes == [8, 8, 8, 8]  # two epochs of 22 pairs
+    assert trainer.state.global_step == 2
 
 
 def _double_trainer(folder, **options):

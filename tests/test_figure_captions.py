@@ -37,6 +37,7 @@ SETS = [
     ("(a,b) CT. (c,d) MRI.", {"a": "CT.", "b": "CT.", "c": "MRI.", "d": "MRI."}),
     ("(a-c) CT at three levels. (d) MRI.", dict.fromkeys("abc", "CT at three levels.") | {"d": "MRI."}),
     ("(a–c) CT at three levels. (d) MRI.", dict.fromkeys("abc", "CT at three levels.") | {"d": "MRI."}),
+    ("(a\u2011c) CT at three levels. (d) MRI.", dict.fromkeys("abc", "CT at three levels.") | {"d": "MRI."}),
     ("(a to c) CT at three levels. (d) MRI.", dict.fromkeys("abc", "CT at three levels.") | {"d": "MRI."}),
     ("(A and B) CT. (C) MRI.", {"A": "CT.", "B": "CT.", "C": "MRI."}),
     ("(A & B) CT. (C) MRI.", {"A": "CT.", "B": "CT.", "C": "MRI."}),

@@ -29,6 +29,7 @@ from climb_hf.figures.boxes import clean_boxes, intersection_over_union
 from climb_hf.figures.jats import read_article
 from climb_hf.figures.panels import decode
 from climb_hf.miniatures._compound_figures import draw_figure, write_packages, write_table
+from climb_hf.readers.image import to_rgb
 
 SMALL = {"num_proc": 1, "shard_size": "60KB", "synthetic": True}
 
@@ -195,6 +196,47 @@ def test_captions_of_articles(tmp_path):
     assert read_article(path).id == "PMC77"
 
 
+def test_credits_of_nested_figures_hold_for_all_of_them(tmp_path):
+    elsevier = "<permissions><copyright-statement>Copyright Elsevier</copyright-statement></permissions>"
+    caption = "<caption><p>Outer.</p></caption>"
+    figures = [
+        f"<fig id='N'>{caption}{elsevier}{fig('N1')}<graphic xlink:href='N'/></fig>",
+        f"<fig-group id='G'>{caption}{fig('G1')}<graphic xlink:href='G'/><attrib>A museum</attrib></fig-group>",
+        fig("F1"),
+    ]
+    path = tmp_path / "a.nxml"
+    path.write_text(article(*figures))
+    found = {figure.id: (figure.caption, figure.credit) for figure in read_article(path).figures}
+    assert found == {
+        "N1": ("Outer. A CT.", "Copyright Elsevier"), "N": ("Outer.", "Copyright Elsevier"),
+        "G1": ("Outer. A CT.", "A museum"), "G": ("Outer.", "A museum"), "F1": ("A CT.", ""),
+    }  # fmt: skip
+
+
+def test_formats_of_one_picture_are_one_figure(tmp_path):
+    both = "<alternatives><graphic xlink:href='F1.tif'/><graphic xlink:href='F1.jpg'/></alternatives>"
+    files = [(f"PMC1/{name}", PICTURE) for name in ("F1.tif", "F1.jpg", "F2.JPG")]
+    text = article(f"<fig id='F1'><caption><p>A CT.</p></caption>{both}</fig>", fig("F2"))
+    found, _ = only(package(tmp_path / "p.tar.gz", text, files))
+    assert [(figure.id, figure.file) for figure in found] == [
+        ("F1", "p.tar.gz, F1.tif"), ("F2", "p.tar.gz, F2.JPG"),
+    ]  # fmt: skip
+
+
+def test_what_has_no_id_is_named_by_its_path(tmp_path):
+    for name in ("a", "b"):
+        folder = tmp_path / "raw" / name
+        folder.mkdir(parents=True)
+        (folder / "main.nxml").write_text("<article><body>" + fig("F1").replace("xlink:", "") + "</body></article>")
+        (folder / "F1.jpg").write_bytes(PICTURE)
+        pq.write_table(pa.table({"image": [PICTURE], "caption": ["CT."]}), folder / "t.v1.parquet")
+    found, failures = only(tmp_path / "raw")
+    assert failures == []
+    assert [(figure.article, figure.id) for figure in found] == [
+        ("a/main", "F1"), ("a/t.v1-0-0", "a/t.v1-0-0"), ("b/main", "F1"), ("b/t.v1-0-0", "b/t.v1-0-0"),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(("texts", "expected"), [
     (["https://creativecommons.org/licenses/by-nc-nd/3.0/"], "CC-BY-NC-ND-3.0"),
     (["http://creativecommons.org/publicdomain/zero/1.0/"], "CC0-1.0"),
@@ -266,6 +308,34 @@ def known_boxes(images, figures):
         + [Detection(p.label_box, 0.8, p.label) for p in figure.panels if p.label_box]
         for figure in drawn
     ]
+
+
+def test_whole_figures_look_the_same_in_plain_readers(tmp_path):
+    clear = np.zeros((40, 40, 4), "u1")
+    clear[10:30, 10:30] = (200, 30, 30, 255)
+    deep = np.random.default_rng(0).integers(20_000, 60_000, (40, 40)).astype("<u2")
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3)).astype("u1"))
+    pictures = {
+        "clear": (Image.fromarray(clear), "PNG"), "deep": (Image.fromarray(deep), "PNG"),
+        "inked": (noise.convert("CMYK"), "JPEG"), "palette": (noise.convert("P"), "PNG"),
+        "tiff": (Image.fromarray(deep), "TIFF"), "gif": (noise.convert("P"), "GIF"),
+    }  # fmt: skip
+    files = {}
+    for name, (picture, kind) in pictures.items():
+        buffer = io.BytesIO()
+        picture.save(buffer, kind)
+        files[name] = buffer.getvalue()
+    images = [{"bytes": content, "path": name} for name, content in files.items()]
+    table = pa.table({"image": images, "caption": ["CT."] * len(files), "id": list(files)})
+    pq.write_table(table, tmp_path / "t.parquet")
+    make_figures(tmp_path / "t.parquet", tmp_path / "out", **SMALL)
+    rows = load(tmp_path / "out", tmp_path)
+    stored = rows.cast_column("image", datasets.Image(decode=False))
+    for row, raw in zip(rows, stored, strict=True):
+        name = row["figure"]
+        expected = to_rgb(Image.open(io.BytesIO(files[name])))
+        np.testing.assert_array_equal(np.asarray(row["image"]), np.asarray(expected), err_msg=name)
+        assert (raw["image"]["bytes"] == files[name]) == (name in ("inked", "palette"))
 
 
 def test_known_boxes_are_aligned_exactly_also_where_panels_touch(tmp_path):

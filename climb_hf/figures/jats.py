@@ -20,6 +20,8 @@ _MAX_DEPTH = 200
 _CHUNK = 1 << 18
 #: Elements whose text is no text: formulas in TeX, what repeats a formula, descriptions for the blind.
 _SILENT = frozenset({"tex-math", "annotation", "alt-text", "long-desc"})
+#: A group is a figure too where a graphic stands in it directly.
+_FIGURES = ("fig", "fig-group")
 _BLOCKS = frozenset({"title", "p", "list-item", "break", "sec", "caption", "label"})
 _IDS = ("pmcid", "pmc", "pmcaid", "pmc-uid")
 
@@ -100,8 +102,11 @@ class _Reader:
         self.article, self._name = Article(), name
         self._path: list[str] = []
         self._figures: list[JatsFigure] = []
+        self._firsts: list[int] = []  # how many figures there were when each open one began
         self._captions: list[list[str]] = []
-        self._texts: dict[str, list[str]] = {"id": [], "licence": [], "label": [], "credit": []}
+        self._labels: list[list[str]] = []
+        self._credits: list[list[str]] = []
+        self._texts: dict[str, list[str]] = {"id": [], "licence": []}
         parser = self.parser = expat.ParserCreate(namespace_separator=" ")
         parser.buffer_text = True
         parser.StartElementHandler, parser.EndElementHandler = self._start, self._end
@@ -123,11 +128,11 @@ class _Reader:
         self._path.append(tag)
         if len(self._path) > _MAX_DEPTH:
             raise CorruptFileError(f"`{self._name}`: elements nested more than {_MAX_DEPTH} deep; it is not read.")
-        if tag == "fig":
+        if tag in _FIGURES:
             self._figures.append(JatsFigure(id=attributes.get("id", "")))
-            self._captions.append([])
-        elif tag == "fig-group":
-            self._captions.append([])
+            self._firsts.append(len(self.article.figures))
+            for texts in (self._captions, self._labels, self._credits):
+                texts.append([])
         elif tag == "graphic" and self._figures:
             name = next((value for key, value in attributes.items() if key.rpartition(" ")[2] == "href"), "")
             if name:
@@ -137,9 +142,7 @@ class _Reader:
             self._is_pmc = attributes.get("pub-id-type") in _IDS
         elif tag in ("license", "license_ref", "ext-link") and self._is_in("license"):
             found = (value for key, value in attributes.items() if key.rpartition(" ")[2] in ("href", "license-type"))
-            (self._texts["credit"] if self._figures else self._texts["licence"]).extend(
-                f" {text} \0" for text in found
-            )
+            (self._credits[-1] if self._figures else self._texts["licence"]).extend(f" {text} \0" for text in found)
         if tag in _BLOCKS:
             self._text(" ")
 
@@ -151,14 +154,12 @@ class _Reader:
         if not path or not _SILENT.isdisjoint(path):
             return
         if self._figures:
-            if path[-1] in ("attrib",) or "permissions" in path[path.index("fig") :]:
-                self._texts["credit"].append(text)
-            elif "caption" in path and self._captions:
+            if path[-1] == "attrib" or "permissions" in path:
+                self._credits[-1].append(text)
+            elif "caption" in path:
                 self._captions[-1].append(text)
-            elif path[-1] == "label" and path[-2:-1] == ["fig"]:
-                self._texts["label"].append(text)
-        elif "caption" in path and "fig-group" in path and self._captions:
-            self._captions[-1].append(text)
+            elif path[-1] == "label" and path[-2] in _FIGURES:
+                self._labels[-1].append(text)
         elif "license" in path or path[-1] == "license_ref":
             self._texts["licence"].append(text)
         elif path[-1] == "article-id":
@@ -169,10 +170,8 @@ class _Reader:
         if tag in _BLOCKS:
             self._text(" ")
         self._path.pop()
-        if tag == "fig":
-            self._end_figure()
-        elif tag == "fig-group" and self._captions:
-            self._captions.pop()
+        if tag in _FIGURES:
+            self._end_figure(tag)
         elif tag == "license" and not self._figures:
             self._texts["licence"].append("\0")
         elif tag == "article-id" and self._is_pmc and not self.article.id and "sub-article" not in self._path:
@@ -182,14 +181,18 @@ class _Reader:
             texts = "".join(self._texts["licence"]).split("\0")
             self.article.licences = tuple(filter(None, map(_plain, texts)))
 
-    def _end_figure(self) -> None:
-        figure, own = self._figures.pop(), self._captions.pop()
+    def _end_figure(self, tag: str) -> None:
+        """Note a figure; what is said of a group, credits behind its figures included, is said of each."""
+        figure, first = self._figures.pop(), self._firsts.pop()
+        own, label, credit = (
+            _plain("".join(texts.pop()).replace("\0", " ")) for texts in (self._captions, self._labels, self._credits)
+        )
         shared = [text for caption in self._captions for text in caption]
-        figure.caption = _plain("".join([*shared, " ", *own]))
-        figure.label = _plain("".join(self._texts["label"]))
-        figure.credit = _plain("".join(self._texts["credit"]).replace("\0", " "))
-        self._texts["label"], self._texts["credit"] = [], []
-        self.article.figures.append(figure)
+        figure.caption, figure.label, figure.credit = _plain("".join([*shared, " ", own])), label, credit
+        for inner in self.article.figures[first:]:
+            inner.credit = _plain(f"{credit} {inner.credit}")
+        if tag == "fig" or figure.files:
+            self.article.figures.append(figure)
 
 
 def _plain(text: str) -> str:

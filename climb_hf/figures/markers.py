@@ -19,7 +19,8 @@ Key = tuple[int, ...]
 
 _ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii", "xiii", "xiv", "xv", "xvi")
 _ITEM = r"(?:[ivx]{2,5}|[IVX]{2,5}|[A-Za-z]\d?|\d{1,2})"
-_JOIN = r"(?:\s*,\s*(?:and|&)\s+|\s*[,;/&+]\s*|\s+(?:and|to|through)\s+|\s*[-–—−]\s*)"
+_JOIN = r"(?:\s*,\s*(?:and|&)\s+|\s*[,;/&+]\s*|\s+(?:and|to|through)\s+|\s*[-‐‑‒–—−]\s*)"
+_RANGES = (*"-‐‑‒–—−", "to", "through")
 _LIST = rf"{_ITEM}(?:{_JOIN}{_ITEM}){{0,25}}"
 _JOINTS = re.compile(rf"({_JOIN})")
 _PANEL = r"(?:[Pp]anels?\s+)?"
@@ -46,7 +47,7 @@ _ABBREVIATION = re.compile(
 )
 _CLOSING = re.compile(r"\s*(?:[.,;:)\]]|$|(?:and|or|vs\.?|versus)\s|&)")
 _CONJUNCTION = re.compile(r"(?:,|\band|\bor|&)\s*$", re.I)
-_BETWEEN = re.compile(r"\s*(?:,\s*and|,|;|and|&|/|\+|to|through|[-–—−])?\s*")
+_BETWEEN = re.compile(r"\s*(?:,\s*and|,|;|and|&|/|\+|to|through|[-‐‑‒–—−])?\s*")
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ def _keys(text: str, family: str) -> tuple[Key, ...]:
         joint = items[number - 1].strip() if number else ""
         if key is None or (keys and key <= keys[-1]):
             return ()
-        keys += _between(keys[-1], key) if joint in ("-", "–", "—", "−", "to", "through") else []
+        keys += _between(keys[-1], key) if joint in _RANGES else []
         keys.append(key)
     return tuple(keys)
 
@@ -226,7 +227,7 @@ def _merged(markers: Sequence[Marker], caption: str, family: str) -> list[Marker
     for marker in markers:
         between = caption[joined[-1].end : marker.start] if joined else ""
         if joined and _BETWEEN.fullmatch(between) and marker.keys[0] > joined[-1].keys[-1]:
-            is_range = between.strip() in ("-", "–", "—", "−", "to", "through")
+            is_range = between.strip() in _RANGES
             keys = (
                 *joined[-1].keys,
                 *(_between(joined[-1].keys[-1], marker.keys[0]) if is_range else ()),

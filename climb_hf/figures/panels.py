@@ -29,6 +29,7 @@ SOURCE = "pmc_figures"
 BoxFinder = Callable[[Sequence[Image.Image], Sequence[Figure]], Sequence[Sequence[Detection]]]
 
 _KEPT_FORMATS = ("JPEG", "PNG")
+_PLAIN_MODES = ("1", "L", "P", "RGB", "CMYK")
 _ORIENTATION = 0x0112
 _BLANK_SHARE, _BLANK_WIDTH, _GRID = 0.995, 8, 128
 
@@ -307,6 +308,8 @@ def decode(content: bytes, name: str, *, max_pixels: int = 80_000_000) -> tuple[
         is_turned = opened.getexif().get(_ORIENTATION, 1) != 1
         image = ImageOps.exif_transpose(opened) if is_turned else opened
         is_kept = opened.format in _KEPT_FORMATS and not is_turned
+        # Plain readers turn these to RGB otherwise: black behind what is transparent, 16 bits cut off at 255.
+        is_kept = is_kept and image.mode in _PLAIN_MODES and not image.has_transparency_data
         if image.mode not in ("L", "RGB") or image.has_transparency_data:
             image = to_rgb(image)
         return image, is_kept  # its pixels outlive its file

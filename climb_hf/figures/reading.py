@@ -213,6 +213,12 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()[:32]
 
 
+def _stem(unit: Unit) -> str:
+    """Name for what has none of its own: the path, for files of the same name lie in many folders."""
+    suffixes = (suffix for suffix in (*_PACKAGES, *_ARTICLES, ".parquet") if unit.file.lower().endswith(suffix))
+    return unit.file[: -len(next(suffixes))]
+
+
 # ---------------------------------------------------------------------- tables
 
 
@@ -258,7 +264,7 @@ def _figure_of(values: Mapping[str, Any], names: Mapping[str, str], unit: Unit, 
     extra = _mapping(values[names["metadata"]]) if "metadata" in names else {}
     content = values[names["image"]]
     content = content.get("bytes") if isinstance(content, Mapping) else content
-    name = _string(values.get(names.get("id", ""))) or f"{Path(unit.file).stem}-{unit.group}-{row}"
+    name = _string(values.get(names.get("id", ""))) or f"{_stem(unit)}-{unit.group}-{row}"
     if not isinstance(content, bytes) or not content:
         return Failure(name, where, "CorruptFileError", "the row holds no picture: its bytes are not in the table.")
     article = _first(values, names, extra, "article") or name
@@ -307,7 +313,7 @@ def _read_package(unit: Unit) -> Iterator[Figure | Failure]:
 
 def _article_figures(path: Path, unit: Unit) -> Iterator[Figure | Failure]:
     article = read_article(path)
-    group = article.id or Path(unit.file).name.split(".")[0]
+    group = article.id or _stem(unit)
     licence = licence_of(*article.licences)
     pictures: dict[str, Path] = {}
     for picture in sorted(path.parent.iterdir()):
@@ -323,9 +329,14 @@ def _article_figures(path: Path, unit: Unit) -> Iterator[Figure | Failure]:
         used.add(name)
         if not found:
             if figure.files:
-                yield Failure(f"{group}/{name}", unit.file, "AccessError", f"no file of {', '.join(figure.files)}.")
+                reason = f"no file of {', '.join(figure.files)} as JPEG, PNG or TIFF."
+                yield Failure(f"{group}/{name}", unit.file, "AccessError", reason)
             continue
-        for part, picture in enumerate(dict.fromkeys(found)):
+        # Of the formats of one picture only the first counts: graphics in <alternatives>.
+        formats: dict[str, Path] = {}
+        for picture in found:
+            formats.setdefault(picture.stem.casefold(), picture)
+        for part, picture in enumerate(formats.values()):
             yield _package_figure(figure, f"{name}-{part + 1}" if part else name, group, licence, picture, unit)
 
 

@@ -59,6 +59,12 @@ class ContrastiveTrainingArguments(ClimbTrainingArguments):
     def __post_init__(self) -> None:
         self._check_contrastive()
         super().__post_init__()
+        pairs = self.contrastive_batch_size or self.per_device_train_batch_size * self.world_size
+        if pairs < 2:
+            raise OptionError(
+                "a contrastive batch must hold at least 2 pairs, found 1: without negatives the loss is 0; raise "
+                "`contrastive_batch_size`."
+            )
         if self.contrastive_batch_size is None:
             return
         if self.contrastive_batch_size % self.world_size:

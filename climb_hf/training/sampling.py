@@ -22,7 +22,7 @@ from climb_hf.training.batches import DRAW, ROW_INDEX, stored_column
 if TYPE_CHECKING:
     import datasets
 
-__all__ = ["IndexedRows", "MixtureSampler", "RowIndexCollator", "source_codes", "source_quotas"]
+__all__ = ["IndexedRows", "MixtureSampler", "RowIndexCollator", "refuse_no_batch", "source_codes", "source_quotas"]
 
 Mixture = Literal["proportional", "balanced", "temperature"]
 
@@ -292,3 +292,23 @@ def _signal_readers(dataset: Any) -> tuple[dict[str, Any], Any]:  # noqa: ANN401
         return {}, dataset
     plain: datasets.Dataset = dataset.select_columns(others)
     return {column: reader(dataset, column) for column, reader in kinds.items()}, plain
+
+
+def refuse_no_batch(rows: int, batch: int) -> None:
+    """Refuse a training without a step: fewer rows than a batch, where the batch that is not full is dropped.
+
+    Args:
+        rows (`int`): of an epoch.
+        batch (`int`): rows of a batch over all processes; 1 where no batch is dropped.
+
+    Raises:
+        OptionError: no batch is full.
+
+    Example:
+        >>> refuse_no_batch(8, 8)
+    """
+    if rows < batch:
+        raise OptionError(
+            f"`dataloader_drop_last` leaves no batch: an epoch has {rows} rows, a batch {batch}. Lower the batch "
+            "size, or set `training.dataloader_drop_last=false`."
+        )

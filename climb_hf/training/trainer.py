@@ -23,7 +23,7 @@ from climb_hf.training.losses import class_weights_from_counts, masked_classific
 from climb_hf.training.node_rows import scores_nodes
 from climb_hf.training.optimizers import decay_parameter_names, optimizer_class
 from climb_hf.training.publishing import CardWriter
-from climb_hf.training.sampling import IndexedRows, MixtureSampler, RowIndexCollator, source_codes
+from climb_hf.training.sampling import IndexedRows, MixtureSampler, RowIndexCollator, refuse_no_batch, source_codes
 
 __all__ = ["ClimbTrainer"]
 
@@ -170,13 +170,13 @@ class ClimbTrainer(CardWriter, SourceEvaluator):
         if not isinstance(train_dataset, IndexedRows):
             return super()._get_train_sampler(train_dataset)
         world = self.accelerator.num_processes
-        multiple = 1
-        if world > 1 and not self.args.dataloader_drop_last:
-            split = getattr(self.args.accelerator_config, "split_batches", False)
-            multiple = self._train_batch_size * (1 if split else world)
+        split = getattr(self.args.accelerator_config, "split_batches", False)
+        batch, drop_last = self._train_batch_size * (1 if split else world), self.args.dataloader_drop_last
+        multiple = batch if world > 1 and not drop_last else 1
         codes, _ = source_codes(train_dataset.dataset)
         seed = self._data_seed()
         self._sampler = MixtureSampler(codes, self.args.mixture, self.args.temperature, seed, multiple, numbered=True)
+        refuse_no_batch(len(self._sampler), batch if drop_last else 1)
         return self._sampler
 
     def _data_seed(self) -> int:

@@ -233,6 +233,8 @@ def _add_download(
     source: Source, folder: Path, root: Path, is_damaged: bool, n_left_out: int, result: Diagnosis
 ) -> None:
     """Say what to type next."""
+    from climb_hf.miniatures import is_miniature
+
     target = next((place for place in (folder, root) if (place / FOLDER).is_dir()), None)
     unfinished = False
     if target is not None:
@@ -245,9 +247,9 @@ def _add_download(
     published = sum(result.published.values())
     fewer = published - sum(result.found.values()) - n_left_out
     if fewer > 0:
-        result.findings.append(
-            f"{fewer:,} records fewer than published ({fewer / published:.1%}); `{command}` completes"
-        )
+        is_made_up = is_miniature(folder) or is_miniature(root)
+        advice = "this copy is synthetic, put real data elsewhere" if is_made_up else f"`{command}` completes"
+        result.findings.append(f"{fewer:,} records fewer than published ({fewer / published:.1%}); {advice}")
     if unfinished or is_damaged:
         result.next_command = command
     else:

@@ -12,6 +12,7 @@ import climb_hf
 from climb_hf.cli.app import app
 from climb_hf.diagnosis import diagnose
 from climb_hf.errors import AccessError, LayoutError
+from climb_hf.readers.marker import MARKER
 from climb_hf.versions import RELEASES, recognise
 
 
@@ -42,7 +43,7 @@ def test_tables_folders_and_the_cost_of_missing_files(miniatures, tmp_path):
     (row,) = [row for row in whole.folders if row["folder"] == "records500"]
     assert (row["expected"], row["present"], row["missing"], row["records_lost"]) == (32, 32, 0, 0)
     assert whole.next_command.startswith("python -c")
-    assert "21,821 records fewer than published (99.9%); `climb download ptbxl --to" in " ".join(whole.findings)
+    assert "21,821 records fewer than published (99.9%); this copy is synthetic" in " ".join(whole.findings)
 
     gone = sorted((folder / "records500").rglob("*.dat"))[:3]
     for path in gone[:2]:
@@ -118,6 +119,14 @@ def test_an_unfinished_download_is_the_first_finding(publisher, miniatures, tmp_
     found = diagnose("brain_tumor", folder)
     assert "did not end" in found.findings[0]
     assert found.next_command == f"climb download brain_tumor --to {folder} --accept-license"
+
+
+def test_a_synthetic_copy_is_not_to_be_completed_with_real_files(miniatures, tmp_path):
+    folder, _ = miniatures.copy("ptbxl", tmp_path / "raw", n=16)
+    assert "climb download" not in " ".join(diagnose("ptbxl", folder).findings)
+    for marker in folder.rglob(MARKER):
+        marker.unlink()  # as if it were a part of the real data
+    assert "(99.9%); `climb download ptbxl --to" in " ".join(diagnose("ptbxl", folder).findings)
 
 
 def test_every_layout_error_points_to_the_doctor(miniatures, tmp_path):

@@ -211,3 +211,22 @@ def test_a_warm_up_never_takes_a_small_source_whole(tmp_path):
     assert plain.get_warmup_steps(45) == 9  # a share of a fifth, as given
     with pytest.raises(OptionError, match=r"`max_warmup_share` must be in \(0, 1\], found 0"):
         training_arguments(load_recipe("quick", ["training.max_warmup_share=0"]), tmp_path, use_cpu=True)
+
+
+def test_a_recipe_that_this_machine_cannot_run_says_what_to_pass(tmp_path, monkeypatch):
+    import transformers.training_args
+
+    monkeypatch.setattr(transformers.training_args, "is_torch_bf16_gpu_available", lambda: False)
+    with pytest.raises(OptionError, match=r"recipe `rq1/vision` is refused: .*`--set training.bf16=false`"):
+        training_arguments(load_recipe("rq1/vision"), tmp_path)
+    with pytest.raises(OptionError, match=r"round multiple of the evaluation steps[^`]*$"):  # no advice on bfloat16
+        training_arguments(load_recipe("rq1/vision", ["training.bf16=false", "training.save_steps=7"]), tmp_path)
+
+
+def test_arguments_of_another_optimizer_are_named(tmp_path):
+    changed = load_recipe("rq1/vision", ["training.optimizer=adamw"])
+    arguments = training_arguments(changed, tmp_path, use_cpu=True, bf16=False)
+    with pytest.raises(OptionError, match=r"`max_precond_dim`, `merge_dims`.*training.optimizer_kwargs=null"):
+        optimizer_class(arguments)
+    cleared = load_recipe("rq1/vision", ["training.optimizer=adamw", "training.optimizer_kwargs=null"])
+    assert optimizer_class(training_arguments(cleared, tmp_path, use_cpu=True, bf16=False)) is None

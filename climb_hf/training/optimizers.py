@@ -1,9 +1,12 @@
 """The optimizers of the papers for `transformers.Trainer`, and which parameters have weight decay."""
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+
+from climb_hf.errors import OptionError
 
 if TYPE_CHECKING:
     from climb_hf.training.arguments import ClimbTrainingArguments
@@ -20,16 +23,26 @@ def optimizer_class(args: "ClimbTrainingArguments") -> tuple[type[torch.optim.Op
 
     Returns:
         `tuple`, or `None` where transformers' own `optim` is to be used.
+
+    Raises:
+        OptionError: `optimizer_kwargs` of another optimizer.
     """
     extra = args.optimizer_kwargs if isinstance(args.optimizer_kwargs, dict) else {}
     if args.optimizer == "adamw" and not extra:
         return None
     common = {"lr": args.learning_rate, "betas": (args.adam_beta1, args.adam_beta2), "eps": args.adam_epsilon, **extra}
+    chosen: type[torch.optim.Optimizer] = torch.optim.AdamW if args.optimizer == "adamw" else torch.optim.Adam
     if args.optimizer == "soap":
         from climb_hf.training.soap import SOAP
 
-        return SOAP, common
-    return (torch.optim.AdamW if args.optimizer == "adamw" else torch.optim.Adam), common
+        chosen = SOAP
+    if unknown := sorted(set(extra) - set(inspect.signature(chosen).parameters)):
+        named = ", ".join(f"`{name}`" for name in unknown)
+        raise OptionError(
+            f"`optimizer_kwargs` holds {named}, which `optimizer={args.optimizer!r}` does not have. Clear "
+            "those of the recipe with `--set training.optimizer_kwargs=null`."
+        )
+    return chosen, common
 
 
 def decay_parameter_names(model: nn.Module) -> list[str]:

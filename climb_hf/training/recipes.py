@@ -131,9 +131,16 @@ def training_arguments(
         `ClimbTrainingArguments`.
 
     Raises:
-        OptionError: a value that is not allowed.
+        OptionError: a value that is not allowed, or that this machine cannot do.
     """
-    return _arguments_class(recipe)(**{**recipe["training"], **overrides, "output_dir": str(output_dir)})
+    values = {**recipe["training"], **overrides, "output_dir": str(output_dir)}
+    try:
+        return _arguments_class(recipe)(**values)
+    except OptionError:
+        raise
+    except ValueError as error:  # the checks of transformers
+        advice = " Without a GPU that has bfloat16: `--set training.bf16=false`." if values.get("bf16") else ""
+        raise OptionError(f"`training` of recipe `{recipe.get('name', '')}` is refused: {error}{advice}") from error
 
 
 def is_contrastive(recipe: Mapping[str, Any]) -> bool:

@@ -175,6 +175,13 @@ def test_a_dry_run_trains_and_scores_on_synthetic_data_and_says_so(tmp_path):
     assert all(row.synthetic for row in rows)
 
 
+def test_scores_say_where_they_are_not_on_the_default_split(sources, cache, tmp_path):
+    paper = [*TINY, "data.options.brain_tumor.split_by=paper"]
+    train(sources, tmp_path / "run", overrides=paper, cache_dir=cache)
+    rows = evaluate(tmp_path / "run", sources, n_bootstrap=0, cache_dir=cache)
+    assert {str(row.settings["split_by"]) for row in rows} == {"{'brain_tumor': 'paper'}"}
+
+
 def test_rows_of_a_source_come_several_times_in_an_epoch(sources, cache, tmp_path):
     once = train(sources, tmp_path / "a", overrides=TINY, cache_dir=cache)
     twice = train(sources, tmp_path / "b", overrides=[*TINY, "data.repeat={brain_tumor: 3}"], cache_dir=cache)

@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -309,7 +309,7 @@ def evaluate(
     scoring = {"definition": definition, "n_bootstrap": n_bootstrap, "seed": seed, "calibration": calibration}
     strata = demographics(mixture, rows) if subgroups else {}
     common = _common_facts(checkpoint, facts, parts, split, synthetic=is_synthetic(sources))
-    common["settings"] = architecture_of(model, facts)
+    common["settings"] = {**architecture_of(model, facts), **_other_splits(parts, facts)}
     results = _score(trainer, rows, {**scoring, "subgroups": strata}, common)
     if duplicates:
         affected = {name for name, _ in duplicates}
@@ -326,6 +326,14 @@ def evaluate(
         write_results(Path(output_dir) / "results.jsonl", results)
         save_rows(rows, Path(output_dir) / "predictions.npz", model.config.vocabulary)
     return results
+
+
+def _other_splits(names: Iterable[str], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The setting that says which sources are not scored on their default split, such as the paper's, if any."""
+    options = _options(facts.get("recipe_settings", {}).get("data", {}))
+    chosen = {name: source_options(name, options).get("split_by", "official") for name in names}
+    others = {name: split for name, split in chosen.items() if split != "official"}
+    return {"split_by": others} if others else {}
 
 
 def _load(checkpoint: str | Path) -> tuple[Any, Any, dict[str, Any]]:

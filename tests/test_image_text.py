@@ -241,17 +241,17 @@ def test_rows_say_where_they_come_from(scored):
 def test_captions_that_are_blank_are_left_out(encoder, monkeypatch, tmp_path):
     data = pictures(4)
     columns = {**data[:], "text": ["a brain", "  ", None, "a tumor"], "group": ["a", "a", "b", "b"]}
-    features = Features({**data.features, "text": Value("string"), "group": Value("string")})
-    part = Dataset.from_dict(columns, features=features)
+    more = {"source": ["own"] * 4, "duplicate_of": [None] * 4, "messages": [None] * 4, "labels": [[]] * 4}
+    part = Dataset.from_dict({**columns, **more})
     monkeypatch.setattr(
-        "climb_hf.protocols.pairs.load_pairs", lambda *_, **__: {"vital": part, "quilt1m": part.select([1])}
+        "climb_hf.protocols.pairs.load_parts", lambda *_, **__: {"vital": part, "quilt1m": part.select([0, 1])}
     )
     rows = retrieve(encoder, {"vital": None, "quilt1m": None}, ks=[1], n_bootstrap=0, device="cpu")
     own = [row for row in rows if row.source == "vital"]
     assert {(row.n, row.n_left_out) for row in own} == {(2, 2)}
-    nothing = next(row for row in rows if row.source == "quilt1m")
-    assert (nothing.n, nothing.n_left_out, nothing.is_defined) == (0, 1, False)
-    assert "nothing to choose" in nothing.reason
+    alone = next(row for row in rows if row.source == "quilt1m")
+    assert (alone.n, alone.n_left_out, alone.is_defined) == (1, 1, False)
+    assert "nothing to choose" in alone.reason
 
 
 def test_bad_options(encoder):
@@ -295,10 +295,11 @@ def test_commands_pass_options_of_the_sources(encoder, miniatures, tmp_path):
     command = ["zeroshot", str(encoder), "--source", f"brain_tumor={pictures}", "--n-bootstrap", "0", "--json"]
     command += ["--cache-dir", str(tmp_path / "cache"), "--set"]
     found = {
-        kept: json.loads(CliRunner().invoke(app, [*command, f"drop_duplicates={kept}"]).stdout)[0]["n"]
+        kept: json.loads(CliRunner().invoke(app, [*command, f"drop_duplicates={kept}"]).stdout)[0]
         for kept in ("false", "true")
     }
-    assert found["true"] < found["false"]
+    assert found["true"]["n"] < found["false"]["n"]
+    assert found["true"]["settings"]["options"] == {"drop_duplicates": True}
     unknown = CliRunner().invoke(app, [*command, "subsets=all"])
     assert "no such option" in unknown.output + str(unknown.exception)
 

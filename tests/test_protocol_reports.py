@@ -4,20 +4,13 @@ import csv
 import re
 
 import pytest
-from typer.testing import CliRunner
+from cli_helpers import climb
 
-from climb_hf.cli.app import app
 from climb_hf.results import read_results
 
 pytestmark = pytest.mark.slow
 
 TINY = ["model.backbone=timm/test_convnext", "training.num_train_epochs=1"]
-
-
-def climb(*arguments):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == 0, result.output + repr(result.exception)
-    return result.output
 
 
 @pytest.fixture(scope="module")

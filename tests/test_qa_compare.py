@@ -6,10 +6,9 @@ import types
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from cli_helpers import climb
 from vlm_tiny import tiny_vlm
 
-from climb_hf.cli.app import app
 from climb_hf.errors import OptionError, SchemaError
 from climb_hf.loading import load_dataset
 from climb_hf.protocols.data import model_classes
@@ -167,13 +166,7 @@ def test_the_tables_of_the_paper_are_as_printed():
 
 
 def test_zero_shot_fine_tuned_and_encoder_on_the_command_line(tmp_path):
-    base, run = tiny_vlm(tmp_path / "vlm"), CliRunner()
-
-    def climb(*arguments):
-        shown = run.invoke(app, [str(argument) for argument in arguments])
-        assert shown.exit_code == 0, shown.output + repr(shown.exception)
-        return shown.output
-
+    base = tiny_vlm(tmp_path / "vlm")
     small = ["--miniature", "--miniature-n", "16"]
     climb("train", "brain_tumor", "--to", tmp_path / "encoder", *small, "--set", "training.num_train_epochs=1",
           "--set", "training.use_cpu=true", "--set", "data.options.*.image_size=32", "--set", "model.image_size=32",

@@ -1,7 +1,5 @@
 """Image-text retrieval on text-image sources, after the Open-PMC-18M protocol (recall@10, @50 and @200 both ways)."""
 
-import hashlib
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +19,8 @@ if TYPE_CHECKING:
 
     from climb_hf.results import ResultRow
 
-__all__ = ["POSITIVES", "pair_fingerprint", "retrieve"]
+__all__ = ["POSITIVES", "retrieve"]
 
-logger = logging.getLogger(__name__)
 
 #: What counts as the match of a query: the item of its own row, every item with the same text, or of the same group.
 POSITIVES = ("row", "text", "group")
@@ -88,6 +85,7 @@ def retrieve(
         SchemaError: embeddings that are not finite; the records are named.
     """
     from climb_hf.protocols.pairs import load_pairs
+    from climb_hf.training.contrastive_data import pairs_fingerprint
 
     check_depths(ks, ties)
     if not positives or (unknown := sorted(set(positives) - set(POSITIVES))):
@@ -103,27 +101,25 @@ def retrieve(
     results: list[ResultRow] = []
     draws: dict[str, dict[str, Any]] = {}
     for name, part in parts.items():
-        kept, n_left_out = _usable(name, part)
-        n_left_out += sum(getattr(parts, "dropped", {}).get(name, {}).values())
-        facts = {**common, "split": splits[name], "source": name, "n_left_out": n_left_out}
-        facts["data_fingerprint"] = pair_fingerprint(kept)
-        if len(kept) < 2:
-            results.append(_nothing(facts, len(kept), ks[0]))
+        facts = {**common, "split": splits[name], "source": name, "n_left_out": sum(parts.dropped[name].values())}
+        facts["data_fingerprint"] = pairs_fingerprint(part)
+        if len(part) < 2:
+            results.append(_nothing(facts, len(part), ks[0]))
             continue
-        images = embed_images(model, processor, kept, batch_size=batch_size)
-        texts, n_cut = embed_texts(model, processor, kept["text"], batch_size=batch_size, max_length=max_length)
-        settings = {**of_split, "n_truncated": n_cut, "gallery": len(kept), "ties": ties}
+        images = embed_images(model, processor, part, batch_size=batch_size)
+        texts, n_cut = embed_texts(model, processor, part["text"], batch_size=batch_size, max_length=max_length)
+        settings = {**of_split, "n_truncated": n_cut, "gallery": len(part), "ties": ties}
         settings |= with_options(name, options)
         for kind in positives:
-            keys = _keys(kept, kind)
-            if kind == "text" and len(set(kept["text"])) == len(kept):
+            keys = _keys(part, kind)
+            if kind == "text" and len(set(part["text"])) == len(part):
                 continue
-            ranks = rank_pairs(images, texts, keys=keys, device=on_device, backend=backend, progress=len(kept) > 5000)
-            table, drawn = score_ranks(ranks, groups=kept["group"], name=name, **scoring)
+            ranks = rank_pairs(images, texts, keys=keys, device=on_device, backend=backend, progress=len(part) > 5000)
+            table, drawn = score_ranks(ranks, groups=part["group"], name=name, **scoring)
             draws.setdefault(kind, {})[name] = (table, drawn)
             results += _rows(table, {**facts, "settings": {**settings, "positives": kind}})
             if output_dir is not None:
-                _save_ranks(Path(output_dir) / f"ranks_{name}_{kind}.npz", kept, ranks)
+                _save_ranks(Path(output_dir) / f"ranks_{name}_{kind}.npz", part, ranks)
     for kind, tables in draws.items():
         results += _overall(tables, {**common, "settings": {**of_split, "positives": kind, "ties": ties}}, ks)
     if output_dir is not None:
@@ -139,34 +135,6 @@ def _splits_of(sources: Sources, split: str | None) -> tuple[dict[str, str], str
     splits = dict.fromkeys(sources, split) if split else published
     overall = "all" if len(set(splits.values())) > 1 else next(iter(splits.values()))
     return splits, overall, {"split": "evaluation"} if splits == published else {}
-
-
-def _usable(name: str, part: "Dataset") -> "tuple[Dataset, int]":
-    """The pairs that have both halves, and how many have not."""
-    from datasets import Image
-
-    there = part.cast_column("image", Image(decode=False))["image"] if len(part) else []
-    kept = [
-        row
-        for row, (image, text) in enumerate(zip(there, part["text"], strict=True))
-        if image and (text or "").strip()
-    ]
-    if len(kept) < len(part):
-        logger.warning("%s: %d of %d pairs lack a picture or a text", name, len(part) - len(kept), len(part))
-    return part.select(kept), len(part) - len(kept)
-
-
-def pair_fingerprint(pairs: "Dataset") -> str:
-    """Digest which pairs with which texts a data set holds, whatever machine or folder it was built on.
-
-    Args:
-        pairs (`Dataset`): rows with `id` and `text`.
-
-    Returns:
-        `str`: 16 hexadecimal digits; the order of the rows has no part in it.
-    """
-    lines = sorted(f"{name}\0{text}" for name, text in zip(pairs["id"], pairs["text"], strict=True))
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def _keys(pairs: "Dataset", kind: str) -> list[str] | None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from climb_hf.protocols.data import Sources, data_fingerprint, is_synthetic, loa
 from climb_hf.protocols.dual_encoder import embed_images, embed_texts, load_dual_encoder
 from climb_hf.protocols.image_text import common_facts
 from climb_hf.protocols.prompts import TEMPLATE_SETS, class_names, prompts_of, templates_of
+from climb_hf.protocols.scoring import with_options
 from climb_hf.registry import get_source
 
 if TYPE_CHECKING:
@@ -145,10 +146,14 @@ def zero_shot(
             cosines[name][key] = images[name].astype("float64") @ classes.T.astype("float64")
             n_cut += cut
         scored = [Scored.of(tasks[name], parts[name], LOGIT_SCALE * cosines[name][key]) for name in images]
-        settings = {"templates": key, "n_truncated": n_cut, **({"options": dict(options)} if options else {})}
+        settings = {"templates": key, "n_truncated": n_cut}
         facts = {**common, "settings": settings, "facts_by_source": prints}
         results += score_tasks(scored, facts, n_bootstrap=n_bootstrap, seed=seed)
         results += [_nothing(name, {**common, "settings": settings}) for name in sources if name not in images]
+    results = [
+        replace(row, settings={**row.settings, **with_options(row.source, options)}) if row.level == "source" else row
+        for row in results
+    ]
     if output_dir is not None:
         _write(Path(output_dir), results, prompts, cosines, parts)
     return results
